@@ -1,0 +1,3 @@
+import { transportContract } from './transport.ts'
+
+transportContract({ name: 'memory', transports: ['memory'], listen: '/memory/contract' }).run()
