@@ -46,14 +46,14 @@ async function runFile(file: string): Promise<Report> {
     stream.setEncoding('utf8')
     stream.on('data', (chunk: string) => (output += chunk))
   }
-  let hung = false
+  const hung = new AbortController()
   const timer = setTimeout(() => {
-    hung = true
+    hung.abort()
     if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
   }, FILE_TIMEOUT_MS)
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
   clearTimeout(timer)
-  const report = read(output, hung ? null : (code ?? 1))
+  const report = read(output, hung.signal.aborted ? null : (code ?? 1))
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
   const verdict = report.failed === 0 ? 'ok  ' : 'FAIL'
   console.log(`${verdict} ${seconds.padStart(6)} s  ${file}${report.why && `: ${report.why}`}`)

@@ -15,6 +15,8 @@ export interface Machine<State, Event, Effect> {
   readonly step: (state: State, event: Event) => Step<State, Effect>
   /** The rows that make one step durable. Called synchronously, in order, before the commit. */
   readonly rows: (before: State, after: State, effects: readonly Effect[]) => readonly Op[]
+  /** Rows that follow from the state alone: called once a commit, with the states before and after all its steps. */
+  readonly stateRows?: (before: State, after: State) => readonly Op[]
   /** Starts an effect after its step is durable. Must not throw; what it learns comes back as an event. */
   readonly perform: (effect: Effect) => void
   /** Secrets that nothing needs once the step is durable. */
@@ -63,7 +65,8 @@ export function drive<State, Event, Effect>(
     const effects: Effect[] = []
     const ops: Op[] = []
     try {
-      let next: State = await load()
+      const before: State = await load()
+      let next = before
       for (const waiting of batch) {
         try {
           const [after, caused] = machine.step(next, waiting.event)
@@ -75,6 +78,7 @@ export function drive<State, Event, Effect>(
           waiting.reject(error)
         }
       }
+      ops.push(...(machine.stateRows?.(before, next) ?? []))
       if (ops.length > 0) await store.commit(ops)
       state = { value: next }
     } catch (error) {

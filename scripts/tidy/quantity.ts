@@ -20,7 +20,7 @@ const SUPERSCRIPTS = '⁰¹²³⁴⁵⁶⁷⁸⁹'
 export function parseQuantity(text: string): number | undefined {
   const power = /^2([⁰¹²³⁴⁵⁶⁷⁸⁹]+)$/.exec(text)?.[1]
   if (power !== undefined) {
-    return 2 ** Number([...power].map((digit) => SUPERSCRIPTS.indexOf(digit)).join(''))
+    return 2 ** Number(power.replaceAll(/./gu, (digit) => String(SUPERSCRIPTS.indexOf(digit))))
   }
   const match = /^(\d[\d,]*)(?: (\w+))?$/.exec(text)
   const unit = UNITS[match?.[2] ?? '']

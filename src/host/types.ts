@@ -102,6 +102,8 @@ export interface Host {
   readonly peerId: PeerId
   /** Addresses to give to others, each ending in `/p2p/<own peer ID>`. */
   addresses(): string[]
+  /** Addresses really bound, wildcards resolved; what to listen on again after a restart. */
+  boundAddresses(): string[]
   reachability(): Reachability
   /** Peers that serve as relays for this node now. */
   relays(): PeerId[]
@@ -114,8 +116,15 @@ export interface Host {
    */
   connect(peer: PeerId, options?: AbortOptions): Promise<void>
   disconnect(peer: PeerId): Promise<void>
-  /** Remembers where a peer may be reached; malformed and foreign addresses are ignored. */
-  addAddresses(peer: PeerId, addresses: readonly string[]): Promise<void>
+  /**
+   * Remembers where a peer may be reached; malformed and foreign addresses are ignored. Addresses of this machine or
+   * link are used only if `trusted`: the operator gave them, as in a ticket, and no remote peer did.
+   */
+  addAddresses(
+    peer: PeerId,
+    addresses: readonly string[],
+    options?: { readonly trusted?: boolean },
+  ): Promise<void>
   /** Addresses known for a peer, best first. */
   knownAddresses(peer: PeerId): Promise<string[]>
   /** Dials each known address by itself and says what happened; for `why`. */

@@ -22,6 +22,8 @@ export interface EventLog extends EventService {
   append(kind: EventKind, data: Readonly<Record<string, unknown>>): Op[]
   /** Tells followers that something new is durable. */
   wake(): void
+  /** Appends an event of its own batch; a store that is closing keeps it from nobody who still listens. */
+  announce(kind: EventKind, data: Readonly<Record<string, unknown>>): Promise<void>
 }
 
 const keyOf = (id: number): string => id.toString(16).padStart(14, '0')
@@ -54,18 +56,29 @@ export async function openEventLog(store: Store): Promise<EventLog> {
     return events
   }
 
+  const append: EventLog['append'] = (kind, data) => {
+    lastId += 1
+    const ops = [put(TABLE, keyOf(lastId), encode({ kind, data }))]
+    while (lastId - firstId >= EVENTS_KEPT_MAX) ops.push(del(TABLE, keyOf(firstId++)))
+    return ops
+  }
+  const wake = (): void => {
+    for (const waker of wakers) waker()
+  }
+
   return {
     get lastId() {
       return lastId
     },
-    append(kind, data) {
-      lastId += 1
-      const ops = [put(TABLE, keyOf(lastId), encode({ kind, data }))]
-      while (lastId - firstId >= EVENTS_KEPT_MAX) ops.push(del(TABLE, keyOf(firstId++)))
-      return ops
-    },
-    wake() {
-      for (const waker of wakers) waker()
+    append,
+    wake,
+    async announce(kind, data) {
+      try {
+        await store.commit(append(kind, data))
+        wake()
+      } catch (error) {
+        if (!(error instanceof ConclaveError) || error.family === 'BUG') throw error
+      }
     },
     async *follow({ afterId, signal }) {
       let at = afterId
@@ -77,14 +90,15 @@ export async function openEventLog(store: Store): Promise<EventLog> {
       }
       wakers.add(waker)
       const stop = (): void => notify()
+      const stopped = (): boolean => signal.aborted
       signal.addEventListener('abort', stop)
       try {
-        while (!signal.aborted) {
+        while (!stopped()) {
           if (!stale) await new Promise<void>((resolve) => (notify = resolve))
           stale = false
           for (let events = await page(at); events.length > 0; events = await page(at)) {
             for (const event of events) {
-              if (signal.aborted) return
+              if (stopped()) return
               at = event.id
               yield event
             }

@@ -22,6 +22,7 @@ export interface Config {
   readonly name?: string
   readonly transport?: readonly (string | ModuleTransport)[]
   readonly relay?: boolean
+  readonly mailbox?: boolean
   readonly open?: boolean
   readonly mdns?: boolean
   readonly api?: string
@@ -59,6 +60,7 @@ const KEYS: Readonly<Record<keyof Config, readonly [check: Check, form: string]>
     'a list of names or of {module, export, options, listen}',
   ],
   relay: [isFlag, 'true or false'],
+  mailbox: [isFlag, 'true or false'],
   open: [isFlag, 'true or false'],
   mdns: [isFlag, 'true or false'],
   api: [isText, 'HOST:PORT'],

@@ -1,3 +1,8 @@
 import { transportContract } from './transport.ts'
 
-transportContract({ name: 'memory', transports: ['memory'], listen: '/memory/contract' }).run()
+transportContract({
+  name: 'memory',
+  transports: ['memory'],
+  listen: '/memory/contract',
+  betweenProcesses: false,
+}).run()

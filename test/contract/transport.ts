@@ -1,5 +1,8 @@
 // What every transport must do, built in or not: run over real hosts by `transport.<name>.test.ts`.
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PeerId } from '../../protocols/base/ids.ts'
@@ -20,10 +23,17 @@ export interface TransportCase {
   readonly bulkBytes?: number
   /** Bytes that may be on the way while the reader is slow: windows and socket buffers. */
   readonly onTheWayBytesMax?: number
-  /** How long the transport may take to notice that the other side's process is gone. */
+  /**
+   * False for a transport that cannot tell the other side to wait: there, bytes that nobody reads end in a reset of
+   * their stream, and an abort may look like an end.
+   */
+  readonly pauses?: boolean
+  /** How long the transport may take to notice that the other side's process was killed; 30 s. */
   readonly deathMs?: number
-  /** False where two listeners can share an address. */
-  readonly exclusive?: boolean
+  /** False for a transport that does not leave its process. */
+  readonly betweenProcesses?: boolean
+  /** False for a transport whose binary holds on to an address until the process ends. */
+  readonly releases?: boolean
 }
 
 type Test = ReturnType<typeof suite>
@@ -33,6 +43,7 @@ const ECHO = '/test/echo/1.0.0'
 const COUNT = '/test/count/1.0.0'
 const SLOW = '/test/slow/1.0.0'
 const WATCH = '/test/watch/1.0.0'
+const STUCK = '/test/stuck/1.0.0'
 
 /** What the listening side has seen. */
 export interface Seen {
@@ -46,7 +57,7 @@ export async function serveCases(host: ConclaveHost): Promise<Seen> {
   await host.handle(ECHO, STREAM, echo)
   await host.handle(COUNT, STREAM, async (stream) => {
     let count = 0
-    for await (const _ of stream.frames) count += 1
+    for await (const frame of stream.frames) count += frame.length
     await stream.send(Uint8Array.of(count))
     await stream.close()
   })
@@ -57,11 +68,12 @@ export async function serveCases(host: ConclaveHost): Promise<Seen> {
       unrested += frame.length
       if (unrested < MIB) continue
       unrested = 0
-      await new Promise((resolve) => setTimeout(resolve, 10))
+      await sleep(10)
     }
     await stream.send(Uint8Array.of(1))
     await stream.close()
   })
+  await host.handle(STUCK, STREAM, (stream) => stream.closed)
   await host.handle(WATCH, STREAM, async (stream) => {
     try {
       for await (const frame of stream.frames) seen.receivedBytes += frame.length
@@ -114,6 +126,12 @@ export function transportContract(of: TransportCase): Test {
   return test
 }
 
+/** Stands for a transport whose binary is absent; says so. */
+export function skippedContract(name: string): Test {
+  console.log(`skipped: transport · ${name}: no binary here`)
+  return suite(`transport · ${name}`)
+}
+
 function addDialling(test: Test, of: TransportCase): void {
   test('a dial reaches the peer, over this transport and no relay', async () => {
     await withPair(of, async ({ dialler, listener }) => {
@@ -147,7 +165,7 @@ function addDialling(test: Test, of: TransportCase): void {
       const dialling = rejection(dialler.connect(listener.peerId, { signal: cancel.signal }))
       setImmediate(() => cancel.abort())
       assert.is((await dialling).name, 'AbortError')
-      await new Promise((resolve) => setTimeout(resolve, 100))
+      await sleep(100)
       assert.not(dialler.isConnected(listener.peerId))
       await dialler.connect(listener.peerId)
     })
@@ -158,10 +176,20 @@ function addDialling(test: Test, of: TransportCase): void {
 export function addPairCases(
   test: Test,
   pairing: (use: (pair: Pair) => Promise<void>) => Promise<void>,
+  of: Pick<TransportCase, 'bulkBytes' | 'onTheWayBytesMax' | 'pauses'>,
+): void {
+  const pauses = of.pauses !== false
+  addStreamCases(test, pairing, pauses ? ['NETWORK_RESET'] : ['NETWORK_RESET', 'ended'])
+  addFrameCases(test, pairing)
+  if (pauses) addSlowReader(test, pairing, of)
+  else addUnpausedReader(test, pairing)
+}
+
+function addSlowReader(
+  test: Test,
+  pairing: (use: (pair: Pair) => Promise<void>) => Promise<void>,
   of: Pick<TransportCase, 'bulkBytes' | 'onTheWayBytesMax'>,
 ): void {
-  addStreamCases(test, pairing)
-  addFrameCases(test, pairing)
   const bulkBytes = of.bulkBytes ?? 64 * MIB
   const onTheWayMax = of.onTheWayBytesMax ?? 8 * MIB
 
@@ -190,9 +218,44 @@ export function addPairCases(
   })
 }
 
+function addUnpausedReader(
+  test: Test,
+  pairing: (use: (pair: Pair) => Promise<void>) => Promise<void>,
+): void {
+  test('16 MiB past a reader that keeps up arrive whole', async () => {
+    await pairing(async ({ dialler, listener, seen }) => {
+      const stream = await dialler.open(listener.peerId, WATCH, STREAM)
+      const frame = new Uint8Array(64 * 1024).fill(7)
+      const startedAt = performance.now()
+      for (let sentBytes = 0; sentBytes < 16 * MIB; sentBytes += frame.length) {
+        await stream.send(frame)
+      }
+      await stream.close()
+      await until('all is there', () => seen.receivedBytes === 16 * MIB)
+      const seconds = (performance.now() - startedAt) / 1000
+      console.log(`  ${((16 * MIB) / 1e6 / seconds).toFixed(0)} MB/s`)
+    })
+  })
+
+  test('a reader that does not read has its stream reset, and only that', async () => {
+    await pairing(async ({ dialler, listener }) => {
+      const stream = await dialler.open(listener.peerId, STUCK, STREAM)
+      const frame = new Uint8Array(64 * 1024)
+      const sending = async (): Promise<void> => {
+        for (let sentBytes = 0; sentBytes < 64 * MIB; sentBytes += frame.length) {
+          await stream.send(frame)
+        }
+      }
+      assert.is((await rejection(sending())).code, 'NETWORK_RESET')
+      assert.ok(await exchange(dialler, listener.peerId, Uint8Array.of(1)))
+    })
+  })
+}
+
 function addStreamCases(
   test: Test,
   pairing: (use: (pair: Pair) => Promise<void>) => Promise<void>,
+  abortOutcomes: readonly string[],
 ): void {
   test('100 streams one after the other, then 64 at once, each answer', async () => {
     await pairing(async ({ dialler, listener }) => {
@@ -223,7 +286,7 @@ function addStreamCases(
       await until('the first frame is there', () => seen.receivedBytes === 1)
       stream.abort()
       await until('the other side knows', () => seen.outcome !== undefined)
-      assert.is(seen.outcome, 'NETWORK_RESET')
+      assert.ok(abortOutcomes.includes(seen.outcome ?? ''), seen.outcome)
       assert.is((await rejection(stream.send(Uint8Array.of(2)))).code, 'NETWORK_RESET')
       await stream.closed
       assert.ok(await exchange(dialler, listener.peerId, Uint8Array.of(1)))
@@ -268,6 +331,19 @@ function addFrameCases(
 }
 
 function addRestarts(test: Test, of: TransportCase): void {
+  if (of.releases !== false) addReleasedAddress(test, of)
+  if (of.betweenProcesses !== false) addKilledRemote(test, of)
+
+  test('an address that is in use says so', async () => {
+    await withPair(of, async ({ listener }) => {
+      const [bound = ''] = listener.addresses()
+      const listen = [bound.replace(/\/(certhash|p2p)\/.*$/, '')]
+      assert.is((await rejection(startCase(of, 'carol', listen))).code, 'NETWORK_LISTEN')
+    })
+  })
+}
+
+function addReleasedAddress(test: Test, of: TransportCase): void {
   test('a listener comes back on the same address', async () => {
     const first = await startCase(of, 'bob')
     const [bound = ''] = first.addresses()
@@ -283,15 +359,63 @@ function addRestarts(test: Test, of: TransportCase): void {
       await Promise.all([second.close(), dialler.close()])
     }
   })
+}
 
-  if (of.exclusive !== false) {
-    test('an address that is in use says so', async () => {
-      await withPair(of, async ({ listener }) => {
-        const [bound = ''] = listener.addresses()
-        const listen = [bound.replace(/\/(certhash|p2p)\/.*$/, '')]
-        assert.is((await rejection(startCase(of, 'carol', listen))).code, 'NETWORK_LISTEN')
-      })
-    })
+function addKilledRemote(test: Test, of: TransportCase): void {
+  test('a peer whose process is killed is noticed, and found again after its restart', async () => {
+    const child = await startChild(of)
+    const dialler = await startCase(of, 'alice', [])
+    let restarted: ConclaveHost | undefined
+    try {
+      await dialler.addAddresses(child.peerId, child.addresses, { trusted: true })
+      const stream = await dialler.open(child.peerId, ECHO, STREAM)
+      await stream.send(Uint8Array.of(1))
+      assert.equal(await nextFrame(stream), Uint8Array.of(1))
+      await child.kill()
+      const killedAt = performance.now()
+      await until(
+        'the peer is gone',
+        () => !dialler.isConnected(child.peerId),
+        of.deathMs ?? 30_000,
+      )
+      await stream.closed
+      console.log(`  noticed after ${(performance.now() - killedAt).toFixed(0)} ms`)
+      const [bound = ''] = child.addresses
+      restarted = await startCase(of, 'bob', [bound.replace(/\/(certhash|p2p)\/.*$/, '')])
+      await serveCases(restarted)
+      // A certificate hash may have changed with the restart.
+      await dialler.addAddresses(restarted.peerId, restarted.addresses(), { trusted: true })
+      assert.ok(await exchange(dialler, restarted.peerId, Uint8Array.of(1)))
+    } finally {
+      await Promise.all([child.kill(), dialler.close(), restarted?.close()])
+    }
+  })
+}
+
+interface Child {
+  readonly peerId: PeerId
+  readonly addresses: string[]
+  kill(): Promise<void>
+}
+
+async function startChild(of: TransportCase): Promise<Child> {
+  const names = of.transports.map((one) => (typeof one === 'string' ? one : 'unix'))
+  const file = new URL('../support/transport-child.ts', import.meta.url).pathname
+  const child = spawn(process.execPath, [file, of.listen, ...names], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const gone = once(child, 'exit')
+  const [line] = (await Promise.race([once(child.stdout, 'data'), gone])) as [unknown]
+  const facts = JSON.parse(String(line)) as {
+    readonly peerId: PeerId
+    readonly addresses: string[]
+  }
+  return {
+    ...facts,
+    async kill() {
+      child.kill('SIGKILL')
+      await gone
+    },
   }
 }
 

@@ -1,0 +1,37 @@
+// A random walk over the DHT that rests between its queries. Floor 1.
+// libp2p's own asks again as soon as an answer is there: with no peers that never lets the process breathe, and
+// in a small network without relays it asks the same few peers all day.
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { PeerInfo } from '@libp2p/interface'
+import { listenable } from './signals.ts'
+import type { Components } from './transports.ts'
+import type { AbortOptions } from './types.ts'
+
+/** Rest before the first query and after each; doubles up to the longest. */
+const REST_FIRST_MS = 5_000
+const REST_MAX_MS: number = 10 * 60 * 1_000
+
+/** How long one query may take. */
+const QUERY_TIMEOUT_MS = 30_000
+
+/** Octets of the random key that a query goes towards. */
+const KEY_BYTES = 32
+
+/** Answers the replacement of `randomWalk.walk`: peers met on the way to random keys, without end. */
+export function makePacedWalk(
+  components: Components,
+): (options?: AbortOptions) => AsyncGenerator<PeerInfo> {
+  return async function* walk({ signal }: AbortOptions = {}): AsyncGenerator<PeerInfo> {
+    for (let restMs = REST_FIRST_MS; ; restMs = Math.min(restMs * 2, REST_MAX_MS)) {
+      await sleep(restMs, undefined, signal === undefined ? { ref: false } : { signal, ref: false })
+      const timeout = AbortSignal.timeout(QUERY_TIMEOUT_MS)
+      const within = listenable(signal === undefined ? timeout : AbortSignal.any([signal, timeout]))
+      const key = crypto.getRandomValues(new Uint8Array(KEY_BYTES))
+      try {
+        yield* components.peerRouting.getClosestPeers(key, { signal: within })
+      } catch {
+        signal?.throwIfAborted() // a query that failed is followed by the next
+      }
+    }
+  }
+}

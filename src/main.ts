@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+// The program `conclave`: brings the command line and the node together.
+import type { Io } from './cli/command.ts'
+import { runProgram } from './cli/program.ts'
+import { makeIdCommand, makeUpCommand } from './cli/up-command.ts'
+import { locateHome } from './store/home.ts'
+import { VERSION } from './version.ts'
+
+const interrupted = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort())
+// Whoever reads our output may go away before we are done: that is no error of ours.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0)
+    throw error
+  })
+}
+
+const io: Io = {
+  stdin: process.stdin,
+  out: (line) => process.stdout.write(`${line}\n`),
+  note: (line) => process.stderr.write(`${line}\n`),
+  interrupted: interrupted.signal,
+}
+
+// The node's own code is loaded only by the commands that run it.
+process.exitCode = await runProgram(process.argv.slice(2), {
+  version: VERSION,
+  homeOf: (flag) => locateHome(flag, process.env['CONCLAVE_HOME']).path,
+  io,
+  own: [
+    makeUpCommand(async (invocation, ready) => (await import('./up.ts')).up(invocation, ready)),
+    makeIdCommand(async (invocation) => (await import('./up.ts')).id(invocation)),
+  ],
+})

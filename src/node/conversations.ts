@@ -1,0 +1,528 @@
+// Runs the delivery machine of every peer: loads, feeds, saves, performs, times, unloads. Floor 3.
+import { ConclaveError } from '../../protocols/base/errors.ts'
+import type { ErrorCode } from '../../protocols/base/error-codes.ts'
+import type { Bytes } from '../../protocols/base/bytes.ts'
+import type { PeerId } from '../../protocols/base/ids.ts'
+import { DAY_MS, SECOND_MS } from '../../protocols/base/time.ts'
+import type { TimeMs } from '../../protocols/base/time.ts'
+import type {
+  Conversation,
+  ConversationEffect,
+  ConversationEvent,
+  Found,
+  Incoming,
+  Moment,
+  ResultStatus,
+} from '../../protocols/direct/conversation.ts'
+import { resumeConversation } from '../../protocols/direct/conversation.ts'
+import { SEAL_DRAW_BYTES } from '../../protocols/direct/envelope-seal.ts'
+import { makeConversationStep } from '../../protocols/direct/machine.ts'
+import type { StepConversation } from '../../protocols/direct/machine.ts'
+import { postbagSize } from '../../protocols/direct/receipts.ts'
+import { receiveOnly } from '../../protocols/direct/session.ts'
+import type { SessionOperations } from '../../protocols/direct/sessions.ts'
+import { STRANGERS_ENVELOPES_MAX } from '../../protocols/direct/types.ts'
+import type { EnvelopeId, MessageId } from '../../protocols/direct/types.ts'
+import type { Driver } from '../driver.ts'
+import { drive } from '../driver.ts'
+import type { DirectLinks, DirectSink } from '../handlers/direct.ts'
+import type { Prekeys } from '../handlers/prekeys.ts'
+import type { Op, Store } from '../store/types.ts'
+import type { ContactBook } from './contacts.ts'
+import { conversationRows, loadConversation } from './conversation-rows.ts'
+import { decodeLedger, TABLES } from './direct-rows.ts'
+import type { EventLog } from './events.ts'
+import type { Inbox, Located } from './inbox.ts'
+import type { PrekeyKeeper } from './prekey-keeper.ts'
+
+/** Conversations kept in memory; beyond it those with nothing under way are unloaded. */
+export const LOADED_MAX = 1_024
+/** Envelopes one `drawn` event may seal. */
+const DRAWS_PER_EVENT = 64
+/** The longest sleep of a timer: Node's own limit is about 24 days. */
+const SLEEP_MS_MAX = DAY_MS
+/** How long after a failed commit a conversation is taken up again. */
+const RESUME_MS: number = SECOND_MS
+
+/** A moment of the machine without the parts that every event gets here. */
+type Without<Event> = Event extends unknown ? Omit<Event, 'at'> : never
+type Heard = Without<ConversationEvent>
+
+/** What a handoff's taker answers: rows of the same batch, and what to do once they are durable. */
+export interface Taken {
+  readonly ops: readonly Op[]
+  readonly after: () => void
+}
+
+/** Takes handoffs of one protocol; undefined refuses one, which is then forgotten. Called inside a batch: no await. */
+export type HandoffTaker = (
+  from: PeerId,
+  content: Bytes,
+  facts: { readonly isContact: boolean },
+) => Taken | undefined
+
+/** How far a message got, as somebody who waits hears it. */
+export interface Report {
+  readonly peer: PeerId
+  readonly id: MessageId
+  readonly state: 'delivered' | 'handled' | 'expired' | 'failed'
+}
+
+/** What running conversations needs. */
+export interface ConversationsOptions {
+  readonly store: Store
+  readonly sessions: SessionOperations
+  readonly random: (length: number) => Bytes
+  readonly now: () => TimeMs
+  readonly keeper: PrekeyKeeper
+  readonly prekeys: Pick<Prekeys, 'fetch'>
+  readonly book: ContactBook
+  readonly inbox: Inbox
+  readonly events: EventLog
+  readonly orderWaitMs: number
+  /** Treat strangers as contacts. */
+  readonly open: boolean
+  /** The database is older than what this home had seen: no old session may send. */
+  readonly regressed: boolean
+  readonly onReport: (report: Report) => void
+}
+
+interface Running {
+  readonly driver: Driver<Conversation, ConversationEvent>
+  /** The newest state computed; undefined until loaded. */
+  newest: Conversation | undefined
+  /** Events not settled yet, and lookups and fetches under way. */
+  busy: number
+  timer: NodeJS.Timeout | undefined
+  /** Of the batch being composed. */
+  after: (() => void)[]
+  undo: (() => void)[]
+}
+
+/** All conversations of this agent. */
+export class Conversations implements DirectSink {
+  readonly #options: ConversationsOptions
+  readonly #step: StepConversation
+  readonly #running = new Map<PeerId, Running>()
+  readonly #takers = new Map<string, HandoffTaker>()
+  readonly #answers = new Map<number, (status: ResultStatus) => void>()
+  readonly #locating = new Map<string, Located>()
+  readonly #closing = new AbortController()
+  #links: DirectLinks | undefined
+  #token = 0
+  /** Messages of all strangers that wait in the request box. */
+  #requests = 0
+
+  constructor(options: ConversationsOptions) {
+    this.#options = options
+    const { keeper, sessions, orderWaitMs } = options
+    this.#step = makeConversationStep({ own: keeper.own, sessions, orderWaitMs })
+  }
+
+  /** Gives the way out, and takes up every conversation that has something under way. */
+  async start(links: DirectLinks): Promise<void> {
+    this.#links = links
+    if (this.#options.regressed) await this.#retireSessions()
+    for (const peer of await this.#peersWithWork()) this.#get(peer)
+  }
+
+  /** Queues an event; resolves once its step is durable. */
+  async dispatch(peer: PeerId, heard: Heard): Promise<void> {
+    if (this.#closing.signal.aborted) {
+      throw new ConclaveError('STATE_CLOSED', 'the node is closing')
+    }
+    await this.#dispatch(this.#get(peer), heard)
+  }
+
+  /** The durable state of a conversation. */
+  state(peer: PeerId): Promise<Conversation> {
+    return this.#get(peer).driver.state()
+  }
+
+  /** Conversations in memory: all with letters are. */
+  async loaded(): Promise<Conversation[]> {
+    return Promise.all([...this.#running.values()].map(({ driver }) => driver.state()))
+  }
+
+  onHandoff(protocol: string, taker: HandoffTaker): void {
+    this.#takers.set(protocol, taker)
+  }
+
+  /** Marks a located message as handled. */
+  async archive(located: readonly Located[]): Promise<void> {
+    const [first] = located
+    if (first === undefined) return
+    for (const one of located) this.#locating.set(`${one.peer}/${one.id}`, one)
+    try {
+      await this.dispatch(first.peer, { kind: 'agentHandled', ids: located.map(({ id }) => id) })
+    } finally {
+      for (const one of located) this.#locating.delete(`${one.peer}/${one.id}`)
+    }
+  }
+
+  received(peer: PeerId, envelope: Bytes, envelopeId: EnvelopeId): Promise<ResultStatus> {
+    const token = ++this.#token
+    const answered = new Promise<ResultStatus>((resolve) => this.#answers.set(token, resolve))
+    this.#receive(peer, { token, envelope, envelopeId })
+    return answered
+  }
+
+  results(peer: PeerId, results: Extract<Heard, { kind: 'resultsReceived' }>['results']): void {
+    this.#tell(peer, { kind: 'resultsReceived', results })
+  }
+
+  opened(peer: PeerId): void {
+    this.#tell(peer, { kind: 'linkOpened' })
+  }
+
+  closed(peer: PeerId): void {
+    this.#tell(peer, { kind: 'linkClosed' })
+  }
+
+  failed(peer: PeerId, code: ErrorCode): void {
+    this.#tell(peer, { kind: 'linkFailed', code })
+  }
+
+  /** The host has a connection to the peer again. */
+  connected(peer: PeerId): void {
+    // Conversations that are not in memory have nothing to send.
+    if (this.#running.has(peer)) this.#tell(peer, { kind: 'connected' })
+  }
+
+  /** Ends timers and waits for what is being saved. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    for (const running of this.#running.values()) clearTimeout(running.timer)
+    while ([...this.#running.values()].some(({ busy }) => busy > 0)) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  /** Events that nobody waits for. */
+  #tell(peer: PeerId, heard: Heard): void {
+    if (this.#closing.signal.aborted) return
+    const running = this.#get(peer)
+    this.#dispatch(running, heard).catch(() => this.#resumeLater(peer, running))
+  }
+
+  async #dispatch(running: Running, heard: Heard): Promise<void> {
+    running.busy += 1
+    try {
+      await running.driver.dispatch({ ...heard, at: this.#moment(heard.kind) })
+    } finally {
+      running.busy -= 1
+    }
+  }
+
+  #moment(kind: Heard['kind']): Moment {
+    const { random, now } = this.#options
+    const envelopes = kind === 'drawn' || kind === 'bundleFetched' ? DRAWS_PER_EVENT : 1
+    return {
+      nowMs: now(),
+      draws: random(envelopes * SEAL_DRAW_BYTES),
+      jitter: Math.random(),
+    }
+  }
+
+  #get(peer: PeerId): Running {
+    const known = this.#running.get(peer)
+    if (known !== undefined) return known
+    this.#unloadIdle()
+    const running = this.#make(peer)
+    this.#running.set(peer, running)
+    this.#tell(peer, { kind: 'restarted' })
+    return running
+  }
+
+  #make(peer: PeerId): Running {
+    const { store } = this.#options
+    const commit = async (ops: readonly Op[]): Promise<void> => {
+      const after = running.after.splice(0)
+      const undo = running.undo.splice(0)
+      try {
+        await store.commit(ops)
+      } catch (error) {
+        for (const one of undo) one()
+        throw error
+      }
+      for (const one of after) one()
+      this.#options.events.wake()
+    }
+    const running: Running = {
+      driver: drive<Conversation, ConversationEvent, ConversationEffect>(
+        { commit },
+        {
+          load: () => this.#load(peer, running),
+          step: this.#step,
+          rows: (_before, after, effects) => this.#rows(running, after, effects),
+          stateRows: (before, after) => {
+            this.#noteState(running, after)
+            return conversationRows(before, after)
+          },
+          perform: (effect) => this.#perform(peer, running, effect),
+        },
+      ),
+      newest: undefined,
+      busy: 0,
+      timer: undefined,
+      after: [],
+      undo: [],
+    }
+    return running
+  }
+
+  async #load(peer: PeerId, running: Running): Promise<Conversation> {
+    const { store, book, open } = this.#options
+    const trust = book.has(peer) ? 'contact' : open ? 'open' : 'stranger'
+    const saved = await loadConversation(store, peer, trust)
+    const link = this.#links?.isOpen(peer) === true ? 'open' : 'closed'
+    const state = resumeConversation(saved, link)
+    this.#noteState(running, state)
+    return state
+  }
+
+  /** Keeps the count of all strangers' requests, which each of them is measured by. */
+  #noteState(running: Running, state: Conversation): void {
+    this.#requests += state.requests.length - (running.newest?.requests.length ?? 0)
+    running.newest = state
+  }
+
+  #rows(running: Running, state: Conversation, effects: readonly ConversationEffect[]): Op[] {
+    const ops: Op[] = []
+    for (const effect of effects) {
+      const more = this.#effectRows(running, state, effect)
+      for (const op of more) ops.push(op)
+    }
+    return ops
+  }
+
+  #effectRows(
+    running: Running,
+    { peer, trust }: Conversation,
+    effect: ConversationEffect,
+  ): readonly Op[] {
+    const { inbox, events, book, keeper, now } = this.#options
+    switch (effect.kind) {
+      case 'saveSeen':
+        return inbox.saveSeen(peer, effect.envelopeId, effect.messageId)
+      case 'saveMessage':
+        return inbox.saveMessage(peer, effect.handed)
+      case 'saveHeld':
+        return inbox.saveHeld(peer, effect.held)
+      case 'saveRequest':
+        return inbox.saveRequest(peer, effect.held)
+      case 'saveHandoff': {
+        const { id, protocol, content } = effect.handoff
+        const facts = { isContact: trust !== 'stranger' }
+        const taken = this.#takers.get(protocol)?.(peer, content, facts)
+        if (taken !== undefined) running.after.push(taken.after)
+        return [...inbox.saveHandoff(peer, id), ...(taken?.ops ?? [])]
+      }
+      case 'consumePrekeys': {
+        const { ops, undo } = keeper.consume(effect.consumed)
+        running.undo.push(undo)
+        return ops
+      }
+      case 'befriend': {
+        const { ops, after } = book.set(peer, { name: null, verifiedKey: null, addedAt: now() })
+        running.after.push(after)
+        return ops
+      }
+      case 'archive': {
+        const located = this.#locating.get(`${peer}/${effect.id}`)
+        return located === undefined ? [] : inbox.archive(located)
+      }
+      case 'reportIdentity':
+        return events.append('peer', {
+          peerId: peer,
+          name: book.nameOf(peer),
+          identityChanged: true,
+        })
+      case 'report': {
+        if (effect.draft === 'handoff') return []
+        const { id, state } = effect
+        const via = state === 'delivered' || state === 'handled' ? 'direct' : null
+        return events.append('state', { id, to: peer, state, via, copies: null, degraded: false })
+      }
+      case 'transmit':
+      case 'answer':
+      case 'lookUp':
+      case 'openLink':
+      case 'fetchBundle':
+      case 'drawMore':
+      case 'startTimer':
+        return []
+    }
+  }
+
+  #perform(peer: PeerId, running: Running, effect: ConversationEffect): void {
+    switch (effect.kind) {
+      case 'transmit':
+        this.#links?.transmit(peer, effect.ref, effect.envelope)
+        return
+      case 'answer':
+        this.#answer(effect.incoming, effect.status)
+        return
+      case 'lookUp':
+        void this.#lookUp(peer, running, effect.incoming, effect.messageId)
+        return
+      case 'openLink':
+        this.#links?.open(peer)
+        return
+      case 'fetchBundle':
+        void this.#fetchBundle(peer, running)
+        return
+      case 'drawMore':
+        this.#tell(peer, { kind: 'drawn' })
+        return
+      case 'startTimer':
+        this.#startTimer(peer, running, effect.dueAt)
+        return
+      case 'report':
+        this.#options.onReport({ peer, id: effect.id, state: effect.state })
+        return
+      case 'saveSeen':
+      case 'saveMessage':
+      case 'saveHeld':
+      case 'saveRequest':
+      case 'saveHandoff':
+      case 'consumePrekeys':
+      case 'befriend':
+      case 'archive':
+      case 'reportIdentity':
+    }
+  }
+
+  #receive(peer: PeerId, incoming: Incoming, found?: Found): void {
+    if (this.#closing.signal.aborted) {
+      this.#answer(incoming, 'busy')
+      return
+    }
+    const running = this.#get(peer)
+    const heard: Heard = {
+      kind: 'received',
+      incoming,
+      prekeys: this.#options.keeper.lookup,
+      isBoxFull: this.#requests >= STRANGERS_ENVELOPES_MAX,
+      ...(found !== undefined && { found }),
+    }
+    this.#dispatch(running, heard).catch(() => {
+      // Nothing of it was saved: the peer keeps it and sends it again.
+      this.#answer(incoming, 'busy')
+      this.#resumeLater(peer, running)
+    })
+  }
+
+  #answer({ token }: Incoming, status: ResultStatus): void {
+    this.#answers.get(token)?.(status)
+    this.#answers.delete(token)
+  }
+
+  async #lookUp(
+    peer: PeerId,
+    running: Running,
+    incoming: Incoming,
+    messageId: MessageId | undefined,
+  ): Promise<void> {
+    const { inbox } = this.#options
+    running.busy += 1
+    try {
+      const envelope = await inbox.findEnvelope(peer, incoming.envelopeId)
+      const message = messageId === undefined ? undefined : await inbox.findMessage(peer, messageId)
+      this.#receive(peer, incoming, {
+        ...(envelope !== undefined && { envelope }),
+        ...(message !== undefined && { message }),
+      })
+    } catch {
+      this.#answer(incoming, 'busy')
+    } finally {
+      running.busy -= 1
+    }
+  }
+
+  async #fetchBundle(peer: PeerId, running: Running): Promise<void> {
+    const { prekeys, sessions, random } = this.#options
+    running.busy += 1
+    try {
+      const { signal } = this.#closing
+      const { bundle, entry } = await prekeys.fetch(peer, { wantOneTime: true, signal })
+      const fetched = { bundle, from: peer, ...(entry !== undefined && { entry }) }
+      const draws = sessions.drawInitiation(fetched, random)
+      this.#tell(
+        peer,
+        draws.ok
+          ? { kind: 'bundleFetched', fetched, draws: draws.value }
+          : { kind: 'fetchFailed', code: draws.code },
+      )
+    } catch (error) {
+      const code = error instanceof ConclaveError ? error.code : 'NETWORK_RESET'
+      this.#tell(peer, { kind: 'fetchFailed', code })
+    } finally {
+      running.busy -= 1
+    }
+  }
+
+  #startTimer(peer: PeerId, running: Running, dueAt: number): void {
+    clearTimeout(running.timer)
+    running.timer = undefined
+    if (dueAt === Infinity || this.#closing.signal.aborted) return
+    const sleepMs = Math.min(Math.max(dueAt - this.#options.now(), 0), SLEEP_MS_MAX)
+    running.timer = setTimeout(() => {
+      running.timer = undefined
+      this.#tell(peer, { kind: 'timerExpired' })
+    }, sleepMs)
+    running.timer.unref()
+  }
+
+  /** After a failed commit the state was read again, and begins anew. */
+  #resumeLater(peer: PeerId, running: Running): void {
+    if (this.#closing.signal.aborted) return
+    clearTimeout(running.timer)
+    running.timer = setTimeout(() => this.#tell(peer, { kind: 'restarted' }), RESUME_MS)
+    running.timer.unref()
+  }
+
+  /** Forgets conversations in which nothing is under way, the longest known first. */
+  #unloadIdle(): void {
+    for (const [peer, running] of this.#running) {
+      if (this.#running.size < LOADED_MAX) return
+      if (running.busy > 0 || running.newest === undefined || hasWork(running.newest)) continue
+      clearTimeout(running.timer)
+      this.#running.delete(peer)
+    }
+  }
+
+  /** After a restored backup a chain may have sent what it does not know of: its keys must not be used again. */
+  async #retireSessions(): Promise<void> {
+    const { store, now } = this.#options
+    const peers = new Set<PeerId>()
+    for await (const { key } of store.rows(TABLES.session)) {
+      peers.add(key.slice(0, key.indexOf('/')) as PeerId) // written from a PeerId
+    }
+    for (const peer of peers) {
+      const before = resumeConversation(await loadConversation(store, peer, 'stranger'), 'closed')
+      const after = { ...before, sessions: receiveOnly(before.sessions, now()) }
+      await store.commit(conversationRows(before, after))
+    }
+  }
+
+  async #peersWithWork(): Promise<Set<PeerId>> {
+    const { store } = this.#options
+    const peers = new Set<PeerId>()
+    for (const table of [TABLES.outbox, TABLES.notice, TABLES.held, TABLES.request]) {
+      for await (const { key } of store.rows(table)) {
+        peers.add(key.slice(0, key.indexOf('/')) as PeerId) // written from a PeerId
+      }
+    }
+    for await (const { key, value } of store.rows(TABLES.peer)) {
+      if (postbagSize(decodeLedger(value).postbag) > 0) peers.add(key as PeerId)
+    }
+    return peers
+  }
+}
+
+function hasWork(state: Conversation): boolean {
+  const { outbox, notices, held, requests, ledger, link, isFetching } = state
+  const waiting = outbox.length + notices.length + held.length + requests.length
+  return waiting > 0 || postbagSize(ledger.postbag) > 0 || link !== 'closed' || isFetching
+}

@@ -1,0 +1,132 @@
+// Puts direct messages together: keys, conversations, streams, inbox, contacts. Floor 3.
+import type { Bytes } from '../../protocols/base/bytes.ts'
+import type { PeerId } from '../../protocols/base/ids.ts'
+import type { Primitives } from '../../protocols/base/primitives.ts'
+import { DAY_MS } from '../../protocols/base/time.ts'
+import type { TimeMs } from '../../protocols/base/time.ts'
+import { makeSessions } from '../../protocols/direct/sessions.ts'
+import { ORDER_WAIT_MS } from '../../protocols/direct/types.ts'
+import { verifyIdentityCertificate } from '../../protocols/identity/identity-certificate.ts'
+import { serveDirect } from '../handlers/direct.ts'
+import { servePrekeys } from '../handlers/prekeys.ts'
+import type { Prekeys } from '../handlers/prekeys.ts'
+import type { Host } from '../host/types.ts'
+import type { Store } from '../store/types.ts'
+import { makeContactService, openContactBook } from './contacts.ts'
+import { Conversations } from './conversations.ts'
+import { makeDirectMessages } from './direct-messages.ts'
+import type { DirectMessages } from './direct-messages.ts'
+import type { EventLog } from './events.ts'
+import { openInbox } from './inbox.ts'
+import { MessageWaiters } from './message-waiters.ts'
+import { openPrekeyKeeper } from './prekey-keeper.ts'
+import type { ContactService } from './types.ts'
+
+/** What direct messages are made with. */
+export interface DirectOptions {
+  readonly host: Host
+  readonly store: Store
+  readonly primitives: Primitives
+  readonly random: (length: number) => Bytes
+  readonly now: () => TimeMs
+  readonly events: EventLog
+  /** Ed25519 seed of the host's peer ID. */
+  readonly secret: Bytes
+  /** Treat strangers as contacts. */
+  readonly open: boolean
+  /** The database is older than what this home had seen. */
+  readonly regressed: boolean
+  /** How long a hole in a sender's sequence is awaited; ORDER_WAIT_MS if absent. */
+  readonly orderWaitMs?: number
+}
+
+/** Direct messages of a running node. */
+export interface Direct extends AsyncDisposable {
+  readonly messages: DirectMessages
+  readonly contacts: ContactService
+  readonly prekeys: Prekeys
+  /** This agent's X25519 identity key: what its fingerprint is made of. */
+  readonly identityKey: Bytes
+  /** Takes up what was under way, and begins to listen; `onHandoff` comes before. */
+  start(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Opens direct messages; nothing is sent or served before `start`. */
+export async function openDirect(options: DirectOptions): Promise<Direct> {
+  const { host, store, primitives, random, now, events, open } = options
+  const peer: PeerId = host.peerId
+  const keeper = await openPrekeyKeeper({ ...options, peer })
+  const book = await openContactBook(store)
+  const inbox = await openInbox({ store, events, now, nameOf: (other) => book.nameOf(other) })
+  const waiters = new MessageWaiters()
+  const prekeys = await servePrekeys({
+    host,
+    now,
+    bundle: () => keeper.bundle(),
+    issue: (requester) => keeper.issue(requester),
+  })
+  const conversations = new Conversations({
+    ...options,
+    keeper,
+    prekeys,
+    book,
+    inbox,
+    sessions: makeSessions(primitives, (of, bytes) =>
+      verifyIdentityCertificate(primitives, of, bytes),
+    ),
+    orderWaitMs: options.orderWaitMs ?? ORDER_WAIT_MS,
+    onReport: ({ id, state }) => waiters.report(id, state),
+  })
+  const contacts = makeContactService({
+    store,
+    primitives,
+    now,
+    peer,
+    identityKey: keeper.own.identityKey,
+    book,
+    prekeys,
+    open,
+    trust: (of, isContact) =>
+      conversations.dispatch(
+        of,
+        isContact ? { kind: 'trusted' } : { kind: 'distrusted', trust: open ? 'open' : 'stranger' },
+      ),
+  })
+  const stops: (() => void)[] = [() => keeper[Symbol.dispose]()]
+  const close = async (): Promise<void> => {
+    for (const stop of stops.splice(0).reverse()) stop()
+    await conversations.close()
+  }
+  return {
+    messages: makeDirectMessages({
+      store,
+      primitives,
+      random,
+      now,
+      peer,
+      conversations,
+      inbox,
+      waiters,
+    }),
+    contacts,
+    prekeys,
+    identityKey: keeper.own.identityKey,
+    async start() {
+      const links = await serveDirect({ host, primitives, now, sink: conversations })
+      stops.push(() => links.close())
+      stops.push(
+        host.onPeer((event) => {
+          if (event.kind === 'connected') conversations.connected(event.peer)
+        }),
+      )
+      const forgetting = setInterval(() => void inbox.forget().catch(() => undefined), DAY_MS)
+      forgetting.unref()
+      stops.push(() => clearInterval(forgetting))
+      await conversations.start(links)
+      await inbox.forget()
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}

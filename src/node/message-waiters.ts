@@ -1,0 +1,108 @@
+// Those who wait for a message to reach a state. Floor 3.
+import { ConclaveError } from '../../protocols/base/errors.ts'
+import type { PeerId } from '../../protocols/base/ids.ts'
+import { MINUTE_MS, SECOND_MS } from '../../protocols/base/time.ts'
+import type { MessageId } from '../../protocols/direct/types.ts'
+import type { MessageState, SendOptions, SendResult } from './types.ts'
+
+/** How long `send` waits for `delivered` when nothing was asked. */
+export const SEND_WAIT_MS: number = 10 * SECOND_MS
+/** How long it waits for a state that was asked for. */
+export const UNTIL_WAIT_MS: number = MINUTE_MS
+
+const ORDER: readonly MessageState[] = ['queued', 'stored', 'delivered', 'handled']
+
+/** One who waits. */
+export interface Waiting {
+  /**
+   * Resolves when the message is in the state that `options` ask for, or a later one.
+   *
+   * @throws ConclaveError `STATE_NOT_REACHED` with `id` and `state`, if a state was asked for; `AbortError`.
+   */
+  reach(to: PeerId, state: MessageState, options: SendOptions): Promise<SendResult>
+  /** Stops listening. */
+  end(): void
+}
+
+interface Listener {
+  state: MessageState | undefined
+  notify: () => void
+}
+
+/** All who wait, by message id. */
+export class MessageWaiters {
+  readonly #listeners = new Map<MessageId, Set<Listener>>()
+
+  /** Begins to listen, so that nothing is missed between sending and waiting. */
+  expect(id: MessageId): Waiting {
+    const listener: Listener = { state: undefined, notify: () => undefined }
+    const listeners = this.#listeners.get(id) ?? new Set()
+    this.#listeners.set(id, listeners.add(listener))
+    return {
+      reach: (to, state, options) => reach(listener, { id, to, state }, options),
+      end: () => {
+        listeners.delete(listener)
+        if (listeners.size === 0) this.#listeners.delete(id)
+      },
+    }
+  }
+
+  /** Tells those who wait that a message has got further. */
+  report(id: MessageId, state: MessageState): void {
+    for (const listener of this.#listeners.get(id) ?? []) {
+      listener.state = state
+      listener.notify()
+    }
+  }
+}
+
+async function reach(
+  listener: Listener,
+  message: { readonly id: MessageId; readonly to: PeerId; readonly state: MessageState },
+  { until, timeoutMs, signal }: SendOptions,
+): Promise<SendResult> {
+  const target = until ?? 'delivered'
+  const timeout = AbortSignal.timeout(
+    timeoutMs ?? (until === undefined ? SEND_WAIT_MS : UNTIL_WAIT_MS),
+  )
+  const isSettled = (): boolean => {
+    const state = listener.state ?? message.state
+    return hasReached(state, target) || isEnd(state)
+  }
+  await new Promise<void>((resolve) => {
+    const settle = (): void => {
+      timeout.removeEventListener('abort', settle)
+      signal?.removeEventListener('abort', settle)
+      resolve()
+    }
+    listener.notify = () => {
+      if (isSettled()) settle()
+    }
+    timeout.addEventListener('abort', settle)
+    signal?.addEventListener('abort', settle)
+    if (isSettled() || timeout.aborted || signal?.aborted === true) settle()
+  })
+  const state = listener.state ?? message.state
+  if (!isSettled()) signal?.throwIfAborted()
+  if (until !== undefined && !hasReached(state, target)) throw notReached(message.id, state, target)
+  const via = state === 'delivered' || state === 'handled' ? 'direct' : null
+  return { id: message.id, to: message.to, state, via, copies: null, degraded: false }
+}
+
+function hasReached(state: MessageState, target: MessageState): boolean {
+  return state === target || (ORDER.includes(state) && ORDER.indexOf(state) > ORDER.indexOf(target))
+}
+
+function isEnd(state: MessageState): boolean {
+  return state === 'expired' || state === 'failed' || state === 'handled'
+}
+
+function notReached(id: MessageId, state: MessageState, target: MessageState): ConclaveError {
+  const isOver = state === 'expired' || state === 'failed'
+  return new ConclaveError('STATE_NOT_REACHED', `the message is ${state}, not ${target}`, {
+    hint: isOver
+      ? 'it will not be delivered any more: send it again if it still matters'
+      : 'do not send it again: delivery goes on; conclave outbox shows it',
+    data: { id, state },
+  })
+}
