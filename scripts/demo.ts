@@ -127,22 +127,6 @@ async function directMessage(from: Demo, to: Demo, text: string): Promise<string
   return `“${text}” ${String(sent['state'])} ${String(sent['via'])}, receipt in hand`
 }
 
-async function groupMessage(
-  group: string,
-  from: Demo,
-  to: readonly Demo[],
-  text: string,
-): Promise<void> {
-  await from.call('POST', `groups/${group}/messages`, { text })
-  await Promise.all(
-    to.map((demo) =>
-      until(`${demo.name} reads “${text}”`, async () =>
-        textIn(await demo.list(`groups/${group}/messages`), text),
-      ),
-    ),
-  )
-}
-
 async function story(): Promise<void> {
   const alice = new Demo('alice', '--relay')
   await step('alice starts, the bootstrap peer', async () => {
@@ -172,38 +156,6 @@ async function story(): Promise<void> {
     directMessage(carol, bob, 'shipping it'),
   )
 
-  let group = ''
-  await step('alice makes a group and invites both in one commit', async () => {
-    group = String((await alice.call('POST', 'groups', { name: 'ops' }))['groupId'])
-    const peers = [bob.ready.peerId, carol.ready.peerId]
-    const invited = await alice.call('POST', `groups/${group}/members`, {
-      peers,
-      until: 'joined',
-      timeout: 20,
-    })
-    return `epoch ${String(invited['epoch'])}, both joined`
-  })
-  for (const from of all) {
-    const others = all.filter((demo) => demo !== from)
-    await step(`${from.name} → the group`, async () => {
-      await groupMessage(group, from, others, `hello from ${from.name}`)
-      return `read by ${others.map(({ name }) => name).join(' and ')}`
-    })
-  }
-  await step('alice removes carol', async () => {
-    await alice.call('DELETE', `groups/${group}/members/${carol.ready.peerId}`)
-    await until('bob follows', async () => {
-      const { members } = await bob.call('GET', `groups/${group}`)
-      return (members as unknown[]).length === 2 ? true : undefined
-    })
-    return 'bob has followed to the new epoch'
-  })
-  await step('alice → the group, after the removal', async () => {
-    await groupMessage(group, alice, [bob], 'carol is gone')
-    const seen = await carol.list(`groups/${group}/messages?all=true`).catch(() => [])
-    demand(textIn(seen, 'carol is gone') === undefined, 'carol reads nothing new')
-    return 'bob reads it, carol can not'
-  })
   await step('bob is killed with SIGKILL', async () => {
     await bob.stop('SIGKILL')
     const sent = await carol.call('POST', 'messages', {
@@ -221,10 +173,6 @@ async function story(): Promise<void> {
     return 'same peer ID, and what waited has arrived'
   })
   await step('bob → carol, the same session', () => directMessage(bob, carol, 'here I am'))
-  await step('alice → the group, bob among it', async () => {
-    await groupMessage(group, alice, [bob], 'welcome back')
-    return 'bob carries on where he was'
-  })
   await step('all stop', async () => {
     await Promise.all(all.map((demo) => demo.stop('SIGTERM')))
     return 'cleanly'

@@ -24,7 +24,7 @@ const io: Io = {
 }
 
 // The node's own code is loaded only by the commands that run it.
-process.exitCode = await runProgram(process.argv.slice(2), {
+const code = await runProgram(process.argv.slice(2), {
   version: VERSION,
   homeOf: (flag) => locateHome(flag, process.env['CONCLAVE_HOME']).path,
   io,
@@ -32,4 +32,9 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     makeUpCommand(async (invocation, ready) => (await import('./up.ts')).up(invocation, ready)),
     makeIdCommand(async (invocation) => (await import('./up.ts')).id(invocation)),
   ],
+})
+
+// Native threads of a transport may keep the process alive; everything is closed and written by now.
+process.stdout.write('', () => {
+  process.exit(code)
 })

@@ -37,7 +37,7 @@ export function parseMessageId(text: string): MessageId | undefined {
 /**
  * Encodes a body as plaintext: u32 length, protobuf, zeros.
  *
- * @param roomOf - Octets of the plaintext that holds so many; undefined if there is none.
+ * @param roomOf - Octets of the plaintext that holds so many; grows with them; undefined if there is none.
  * @returns undefined if the body does not fit.
  * @throws ConclaveError `BUG_INVARIANT` for a body beyond the limits of `types.ts`: our own machine made it.
  */
@@ -51,14 +51,7 @@ export function encodePlaintext(
   writeBody(writer, body)
   new DataView(out.buffer).setUint32(0, writer.at - LENGTH_BYTES)
   const room = roomOf(writer.at)
-  if (room === undefined) return undefined
-  return room > out.length ? padded(out, room) : out.subarray(0, room)
-}
-
-function padded(bytes: Bytes, room: number): Bytes {
-  const out = new Uint8Array(room)
-  out.set(bytes)
-  return out
+  return room === undefined ? undefined : out.subarray(0, room)
 }
 
 /** Encodes the protobuf alone. */

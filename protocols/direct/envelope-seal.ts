@@ -161,11 +161,11 @@ function openBody(
 
 /** The header keys to try, most likely first; at most HEADER_TRIALS_MAX. */
 function headerKeys(ratchet: RatchetState): { readonly key: Bytes; readonly place: Place }[] {
-  const { receiving, pair, skipped, nextReceivingHeader } = ratchet
+  const { receiving, secret, skipped, nextReceivingHeader } = ratchet
   const keys: { key: Bytes; place: Place }[] = []
   if (receiving !== undefined) keys.push({ key: receiving.finder, place: { kind: 'current' } })
-  // Without a pair the peer has not seen our next ratchet key, so no step can come yet.
-  if (pair !== undefined) keys.push({ key: nextReceivingHeader, place: { kind: 'next' } })
+  // Without a secret the peer has not seen our next ratchet key, so no step can come yet.
+  if (secret !== undefined) keys.push({ key: nextReceivingHeader, place: { kind: 'next' } })
   for (const chain of skipped) {
     if (receiving !== undefined && equalBytes(chain.finder, receiving.finder)) continue
     keys.push({ key: chain.finder, place: { kind: 'skipped', chain } })

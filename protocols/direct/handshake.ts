@@ -266,13 +266,16 @@ function respond(
   if (secret === undefined) return refused('VERIFY_KEY_INVALID')
   const { rootKey, headerA, headerB } = deriveSessionKeys(primitives, secret)
   const { signedPrekeyId, kemPrekeyId, baseKey } = preamble
-  const pair = { secret: signedSecret.slice(), publicKey: primitives.dhPublic(signedSecret) }
   return decoded({
     ...newSession(transcript, sessions, oneTime === undefined),
     role: 'responder',
     state: 'established',
     tuple: { signedPrekeyId, kemPrekeyId, baseKey },
-    ratchet: startResponder(rootKey, { sending: headerB, receiving: headerA }, pair),
+    ratchet: startResponder(
+      rootKey,
+      { sending: headerB, receiving: headerA },
+      signedSecret.slice(),
+    ),
   })
 }
 

@@ -3,7 +3,7 @@
 // lets a differential test run the same code against another deployed ratchet; the product has one profile.
 //
 // Generating a key pair and the second Diffie-Hellman of a step wait for the next send. Between the two
-// a state has neither `pair` nor `sending`, so a stolen state holds one secret less.
+// a state has neither `secret` nor `sending`, so a stolen state holds one secret less.
 //
 // See: Signal, "The Double Ratchet Algorithm", header encryption variant.
 import { equalBytes, utf8, wipe } from '../base/bytes.ts'
@@ -17,14 +17,10 @@ import { addSkipped, findSkipped, OLD_CHAINS_MAX, removeSkipped } from './skippe
 import type { SkippedChain, SkippedChains, SkippedKey } from './skipped.ts'
 import { CHAIN_MESSAGES_MAX, SKIP_PER_CHAIN_MAX } from './types.ts'
 
-/** An X25519 key pair. */
-export interface KeyPair {
-  readonly secret: Bytes
-  readonly publicKey: Bytes
-}
-
 /** Our current sending chain. */
 export interface SendingChain {
+  /** Our public ratchet key. */
+  readonly ratchetKey: Bytes
   readonly chainKey: Bytes
   /** HKs; empty in the plain header mode. */
   readonly headerKey: Bytes
@@ -44,8 +40,8 @@ export interface ReceivingChain {
 /** A ratchet between two messages. Plain data, all of it secret but the counts. */
 export interface RatchetState {
   readonly rootKey: Bytes
-  /** Ours; absent between a received step and our next message. */
-  readonly pair?: KeyPair
+  /** Secret of our ratchet key; absent between a received step and our next message. */
+  readonly secret?: Bytes
   /** The peer's newest ratchet key; absent in a responder that has received nothing. */
   readonly theirs?: Bytes
   readonly sending?: SendingChain
@@ -142,9 +138,9 @@ export function startInitiator(
 export function startResponder(
   rootKey: Bytes,
   headerKeys: { readonly sending: Bytes; readonly receiving: Bytes },
-  pair: KeyPair,
+  secret: Bytes,
 ): RatchetState {
-  return { ...start(rootKey, headerKeys), pair }
+  return { ...start(rootKey, headerKeys), secret }
 }
 
 function start(
@@ -202,14 +198,14 @@ function send(kit: Kit, state: RatchetState, ratchetSecret: Bytes): Decoded<Send
   const started =
     state.sending === undefined ? startChain(kit, state, ratchetSecret) : decoded(state)
   if (!started.ok) return started
-  const { sending, pair, previousCount } = started.value
-  if (sending === undefined || pair === undefined) return refused('DIRECT_SESSION_UNKNOWN')
-  const { chainKey, headerKey, count } = sending
+  const { sending, previousCount } = started.value
+  if (sending === undefined) return refused('DIRECT_SESSION_UNKNOWN')
+  const { ratchetKey, chainKey, headerKey, count } = sending
   if (count >= CHAIN_MESSAGES_MAX) return refused('DIRECT_CHAIN_EXHAUSTED')
   const next = kit.primitives.hmacSha256(chainKey, CHAIN_STEP)
   return decoded({
-    state: { ...started.value, sending: { chainKey: next, headerKey, count: count + 1 } },
-    header: { ratchetKey: pair.publicKey, previousCount, count },
+    state: { ...started.value, sending: { ...sending, chainKey: next, count: count + 1 } },
+    header: { ratchetKey, previousCount, count },
     headerKey,
     messageKey: kit.primitives.hmacSha256(chainKey, MESSAGE_STEP),
   })
@@ -220,12 +216,12 @@ function startChain(kit: Kit, state: RatchetState, ratchetSecret: Bytes): Decode
   if (state.theirs === undefined) return refused('DIRECT_SESSION_UNKNOWN')
   const step = rootStep(kit, state.rootKey, ratchetSecret, state.theirs)
   if (step === undefined) return refused('VERIFY_KEY_INVALID')
-  const publicKey = kit.primitives.dhPublic(ratchetSecret)
+  const ratchetKey = kit.primitives.dhPublic(ratchetSecret)
   return decoded({
     ...state,
     rootKey: step.rootKey,
-    pair: { secret: ratchetSecret.slice(), publicKey },
-    sending: { chainKey: step.chainKey, headerKey: state.nextSendingHeader, count: 0 },
+    secret: ratchetSecret.slice(),
+    sending: { ratchetKey, chainKey: step.chainKey, headerKey: state.nextSendingHeader, count: 0 },
     sendingChains: state.sendingChains + 1,
     nextSendingHeader: step.headerKey,
   })
@@ -258,8 +254,8 @@ function turn(
   header: RatchetHeader,
   nowMs: TimeMs,
 ): Decoded<RatchetState> {
-  const { pair, sending, ...rest } = state
-  if (pair === undefined) return refused('DIRECT_OPEN_FAILED')
+  const { secret, sending, ...rest } = state
+  if (secret === undefined) return refused('DIRECT_OPEN_FAILED')
   let { skipped, skippedNext } = state
   if (state.receiving !== undefined) {
     const ended = skip(kit, state, state.receiving, header.previousCount, nowMs)
@@ -268,7 +264,7 @@ function turn(
   } else if (header.previousCount !== 0) {
     return refused('DIRECT_OPEN_FAILED')
   }
-  const step = rootStep(kit, state.rootKey, pair.secret, header.ratchetKey)
+  const step = rootStep(kit, state.rootKey, secret, header.ratchetKey)
   if (step === undefined) return refused('VERIFY_KEY_INVALID')
   const isSealed = kit.profile.headers === 'sealed'
   const finder = isSealed ? state.nextReceivingHeader : header.ratchetKey

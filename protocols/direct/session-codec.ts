@@ -27,7 +27,7 @@ const FLAGS = {
   closesAt: 2,
   preamble: 4,
   tuple: 8,
-  pair: 16,
+  secret: 16,
   theirs: 32,
   sending: 64,
   receiving: 128,
@@ -36,13 +36,13 @@ const FLAGS = {
 /** Encodes a session without its skipped keys, which are rows of their own. */
 export function encodeSession(session: Session): Bytes {
   const { closesAt, preamble, tuple, ratchet } = session
-  const { pair, theirs, sending, receiving } = ratchet
+  const { secret, theirs, sending, receiving } = ratchet
   const flags =
     (session.degraded ? FLAGS.degraded : 0) |
     (closesAt === undefined ? 0 : FLAGS.closesAt) |
     (preamble === undefined ? 0 : FLAGS.preamble) |
     (tuple === undefined ? 0 : FLAGS.tuple) |
-    (pair === undefined ? 0 : FLAGS.pair) |
+    (secret === undefined ? 0 : FLAGS.secret) |
     (theirs === undefined ? 0 : FLAGS.theirs) |
     (sending === undefined ? 0 : FLAGS.sending) |
     (receiving === undefined ? 0 : FLAGS.receiving)
@@ -56,9 +56,10 @@ export function encodeSession(session: Session): Bytes {
     ...(tuple === undefined ? [] : [u32(tuple.signedPrekeyId), u32(tuple.kemPrekeyId)]),
     ...(tuple === undefined ? [] : [tuple.baseKey]),
     ratchet.rootKey,
-    ...(pair === undefined ? [] : [pair.secret, pair.publicKey]),
+    ...(secret === undefined ? [] : [secret]),
     ...(theirs === undefined ? [] : [theirs]),
-    ...(sending === undefined ? [] : [sending.chainKey, sending.headerKey, u32(sending.count)]),
+    ...(sending === undefined ? [] : [sending.ratchetKey, sending.chainKey]),
+    ...(sending === undefined ? [] : [sending.headerKey, u32(sending.count)]),
     u32(ratchet.previousCount),
     u32(ratchet.sendingChains),
     ...(receiving === undefined ? [] : [receiving.chainKey, receiving.finder]),
@@ -118,10 +119,10 @@ function readRatchet(reader: Reader, has: (flag: keyof typeof FLAGS) => boolean)
   const key = (): Bytes => reader.take(KEY_BYTES)
   return {
     rootKey: key(),
-    ...(has('pair') && { pair: { secret: key(), publicKey: key() } }),
+    ...(has('secret') && { secret: key() }),
     ...(has('theirs') && { theirs: key() }),
     ...(has('sending') && {
-      sending: { chainKey: key(), headerKey: key(), count: reader.u32() },
+      sending: { ratchetKey: key(), chainKey: key(), headerKey: key(), count: reader.u32() },
     }),
     previousCount: reader.u32(),
     sendingChains: reader.u32(),

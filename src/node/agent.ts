@@ -263,7 +263,7 @@ class RunningAgent implements Agent {
     const named = parsePeerForm(text, native, now())
     if (named === undefined) return findPetname(text, await this.contacts.list())
     if (named.addresses.length > 0) {
-      await this.#parts.host.addAddresses(named.peer, named.addresses)
+      await this.#parts.host.addAddresses(named.peer, named.addresses, { trusted: true })
     }
     return named.peer
   }

@@ -62,26 +62,27 @@ async function reach(
   { until, timeoutMs, signal }: SendOptions,
 ): Promise<SendResult> {
   const target = until ?? 'delivered'
-  const timeout = AbortSignal.timeout(
-    timeoutMs ?? (until === undefined ? SEND_WAIT_MS : UNTIL_WAIT_MS),
-  )
+  const waitMs = timeoutMs ?? (until === undefined ? SEND_WAIT_MS : UNTIL_WAIT_MS)
   const isSettled = (): boolean => {
     const state = listener.state ?? message.state
     return hasReached(state, target) || isEnd(state)
   }
-  await new Promise<void>((resolve) => {
-    const settle = (): void => {
-      timeout.removeEventListener('abort', settle)
-      signal?.removeEventListener('abort', settle)
-      resolve()
-    }
-    listener.notify = () => {
-      if (isSettled()) settle()
-    }
-    timeout.addEventListener('abort', settle)
-    signal?.addEventListener('abort', settle)
-    if (isSettled() || timeout.aborted || signal?.aborted === true) settle()
-  })
+  if (!isSettled()) {
+    // A timer rather than a timeout signal: thousands of senders may wait at once.
+    await new Promise<void>((resolve) => {
+      const settle = (): void => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', settle)
+        resolve()
+      }
+      const timer = setTimeout(settle, waitMs)
+      listener.notify = () => {
+        if (isSettled()) settle()
+      }
+      signal?.addEventListener('abort', settle)
+      if (signal?.aborted === true) settle()
+    })
+  }
   const state = listener.state ?? message.state
   if (!isSettled()) signal?.throwIfAborted()
   if (until !== undefined && !hasReached(state, target)) throw notReached(message.id, state, target)

@@ -1,5 +1,6 @@
 // Opens a home's store: lock, data key, database, generation. Floor 1.
 import { formatHex, u64, utf8 } from '../../protocols/base/bytes.ts'
+import { ConclaveError } from '../../protocols/base/errors.ts'
 import { openLevel } from './backing.ts'
 import { openDataKey } from './data-key.ts'
 import { makeStore } from './database.ts'
@@ -78,6 +79,12 @@ async function raiseGeneration(store: Store, home: Home): Promise<boolean> {
     throw storeError(error, home.generation)
   })
   const inFile = beside === undefined ? 0 : Number(new TextDecoder().decode(beside))
+  if (held === undefined && beside !== undefined) {
+    // LevelDB drops damaged records without a word; this one was synced before the file was written.
+    throw new ConclaveError('STORE_CORRUPT', 'the database has lost rows that were synced', {
+      hint: 'restore the home from a backup; nothing was changed',
+    })
+  }
   const next = Math.max(inDatabase, Number.isSafeInteger(inFile) ? inFile : 0) + 1
   await store.commit([put(META, GENERATION, u64(next))])
   try {

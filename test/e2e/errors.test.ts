@@ -123,7 +123,7 @@ test('bodies over 60,000 bytes exit 2, at 60,000 they are taken', async () => {
   assert.is(over.code, 2)
   assert.is(errorOf(over)['code'], 'USAGE_MESSAGE_TOO_LARGE')
   const at = await alice.try(['send', bob.peerId, '--until', 'delivered'], {
-    stdin: new Uint8Array(60_000),
+    stdin: new Uint8Array(60_000).fill(0xff),
   })
   assert.is(at.code, 0, at.stdout)
   const [line] = await bob.run('inbox')

@@ -1,4 +1,4 @@
-// A direct message and a group over each transport, with nothing below them changed: two library nodes on real sockets.
+// A direct message over each transport, with nothing above them changed: two library nodes on real sockets.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +6,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createNode } from '../../src/index.ts'
 import type { Node } from '../../src/index.ts'
+import { isAvailable, isTransportName } from '../../src/host/transports.ts'
 import { unix } from '../support/unix-transport.ts'
 
 const test = suite('e2e · transports')
@@ -55,19 +56,6 @@ async function converse(alice: Node, bob: Node): Promise<void> {
     await message.handled()
     break
   }
-  const ops = await alice.groups.create('ops')
-  await ops.invite([bob.peerId], { until: 'joined', timeoutMs: 30_000 })
-  await ops.send('hello, everyone')
-  const same = await bob.groups.get(ops.id)
-  for await (const message of same.messages()) {
-    assert.is(message.text, 'hello, everyone')
-    break
-  }
-  await same.send('hello, Alice')
-  for await (const message of ops.messages()) {
-    assert.is(message.text, 'hello, Alice')
-    break
-  }
 }
 
 async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
@@ -80,17 +68,7 @@ async function withFolder(use: (folder: string) => Promise<void>): Promise<void>
 }
 
 async function missing(name: string): Promise<boolean> {
-  if (name === 'quic')
-    return import('@chainsafe/libp2p-quic').then(
-      () => false,
-      () => true,
-    )
-  if (name === 'webrtc-direct')
-    return import('@libp2p/webrtc').then(
-      () => false,
-      () => true,
-    )
-  return false
+  return isTransportName(name) && !(await isAvailable(name))
 }
 
 for (const { name, listen, transports, seen } of CASES) {
@@ -98,7 +76,7 @@ for (const { name, listen, transports, seen } of CASES) {
     console.log(`skipped: e2e · transports: ${name}: its binary is absent`)
     continue
   }
-  test(`a direct message and a group run over ${name}`, () =>
+  test(`a direct message runs over ${name}`, () =>
     withFolder(async (folder) => {
       const common = { transports, mdns: false } as const
       await using alice = await createNode({
@@ -118,7 +96,7 @@ for (const { name, listen, transports, seen } of CASES) {
     }))
 }
 
-test('a direct message and a group run over a relayed circuit', () =>
+test('a direct message runs over a relayed circuit', () =>
   withFolder(async (folder) => {
     const common = { transports: ['tcp'], mdns: false } satisfies {
       transports: Transports

@@ -359,6 +359,33 @@ test('frames of random octets never throw', () => {
   )
 })
 
+test('saved rows that are damaged are refused, whichever row it is', () => {
+  const [a, b] = makePair(native, 'damage')
+  a.initiate()
+  a.seal(say(1))
+  b.open(a.seal(say(2)).envelope)
+  const rows = sessionRows(noSessions(alice.peer), b.sessions).flatMap((row) =>
+    row.kind === 'put' ? [row] : [],
+  )
+  assert.equal(
+    rows.map(({ key }) => key.split('/')[0]),
+    ['roster', 'session', 'skipped'],
+  )
+  for (const damaged of rows) {
+    const load = (value: Bytes): string => {
+      const result = loadSessions(
+        alice.peer,
+        rows.map((row) => (row === damaged ? { ...row, value } : row)),
+      )
+      return result.ok ? 'accepted' : result.code
+    }
+    assert.is(load(damaged.value), 'accepted')
+    assert.is(load(Uint8Array.of(2, ...damaged.value.subarray(1))), 'CODEC_UNKNOWN_VERSION')
+    assert.is(load(damaged.value.subarray(0, -1)), 'CODEC_MALFORMED')
+    assert.is(load(concat(damaged.value, Uint8Array.of(0))), 'CODEC_MALFORMED')
+  }
+})
+
 test('a message id is 32 lowercase digits', () => {
   assert.is(parseMessageId('0f'.repeat(16)), '0f'.repeat(16))
   for (const text of ['', '0F'.repeat(16), '0f'.repeat(15), `${'0f'.repeat(16)} `]) {

@@ -238,7 +238,7 @@ test('a header that no honest peer makes is refused, whichever chain it names', 
   const [root, secret] = [draw(32), draw(32)]
   const none = { sending: new Uint8Array(0), receiving: new Uint8Array(0) }
   const publicKey = native.dhPublic(secret)
-  const bob = startResponder(root, none, { secret, publicKey })
+  const bob = startResponder(root, none, secret)
   const alice = valueOf(ratchet.send(startInitiator(root, none, publicKey), draw(32)))
   const receive = (state: RatchetState, kind: 'current' | 'next', header: RatchetHeader): string =>
     codeOf(ratchet.receive(state, { kind }, header, NOW))
@@ -274,7 +274,7 @@ test('the plain header mode finds chains by ratchet key and yields the same mess
   const none = { sending: new Uint8Array(0), receiving: new Uint8Array(0) }
   const publicKey = native.dhPublic(secret)
   let sender = startInitiator(root, none, publicKey)
-  let receiver = startResponder(root, none, { secret, publicKey })
+  let receiver = startResponder(root, none, secret)
   for (let turn = 0; turn < 6; turn++) {
     const sent = Array.from({ length: 4 }, () => {
       const keys = valueOf(ratchet.send(sender, draw(32)))

@@ -145,6 +145,23 @@ test('a second sender on a consumed one-time prekey is told so', () => {
   assert.is(codeOf(b.open(a.seal(say(2)).envelope)), 'PREKEYS_CONSUMED')
 })
 
+test('nothing is encapsulated to what does not parse or is no ML-KEM key', () => {
+  const bob = makeAgent(native, 'Bob')
+  const draw = drawsOf(native, 'malformed')
+  const { bundle, pair } = bob.published
+  const from = bob.peer
+  const short = { bundle: bundle.subarray(1), from }
+  assert.is(codeOf(operations.drawInitiation(short, draw)), 'CODEC_LENGTH')
+  const badEntry = { bundle, entry: pair.subarray(1), from }
+  assert.not(operations.drawInitiation(badEntry, draw).ok)
+  const noKey = { bundle: put(bundle, 148, new Uint8Array(1_568).fill(0xff)), from }
+  assert.is(codeOf(operations.drawInitiation(noKey, draw)), 'VERIFY_KEY_INVALID')
+  const weak = valueOf(decodeBundle(bundle))
+  const weakKey = { ...weak, signedPrekey: new Uint8Array(32) }
+  const signed = { bundle: signBundle(native, bob.secret, weakKey), from }
+  assert.is(codeOf(initiate(makeAgent(native, 'Alice'), bob, signed)), 'VERIFY_KEY_INVALID')
+})
+
 // Direct §13 row 16: the same keys under another name must not make a session.
 test('identity keys under another peer ID fail, on either side', () => {
   const [a, b] = makePair(native, 'misbinding')
