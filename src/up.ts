@@ -116,7 +116,7 @@ async function loadTransports(config: Config, home: Home): Promise<Loaded> {
   const asked = config.transport
   if (asked === undefined) return config.listen === undefined ? {} : { listen: config.listen }
   const transports = await Promise.all(
-    asked.map((one) => (typeof one === 'string' ? one : loadModule(one, home))),
+    asked.map((one) => (typeof one === 'string' ? Promise.resolve(one) : loadModule(one, home))),
   )
   const own = asked.flatMap((one) => (typeof one === 'string' ? [] : (one.listen ?? [])))
   const listen = config.listen ?? (own.length > 0 ? [] : defaultListen(asked))

@@ -56,7 +56,6 @@ export const ERROR_CODES = {
   STATE_CLOSED: ['STATE', 'later'],
   STATE_EVENT_GONE: ['STATE', 'never'],
 
-  DIRECT_DUPLICATE: ['STATE', 'never'],
   DIRECT_OPEN_FAILED: ['VERIFY', 'never'],
   DIRECT_SESSION_UNKNOWN: ['STATE', 'afterResync'],
   DIRECT_KEY_CONSUMED: ['STATE', 'afterResync'],
@@ -83,7 +82,6 @@ export const ERROR_CODES = {
   GROUP_LAST_ADMIN: ['STATE', 'never'],
   GROUP_NOT_MEMBER: ['STATE', 'never'],
   GROUP_ALREADY_MEMBER: ['STATE', 'never'],
-  GROUP_JOINING: ['STATE', 'later'],
   GROUP_FULL: ['LIMIT', 'never'],
 
   STORE_KEY_WRONG: ['STORE', 'never'],
@@ -91,7 +89,6 @@ export const ERROR_CODES = {
   STORE_FULL: ['STORE', 'later'],
   STORE_UNWRITABLE: ['STORE', 'never'],
   STORE_LOCKED: ['STORE', 'later'],
-  STORE_REGRESSED: ['STORE', 'later'],
 } as const
 
 /** A stable error code. */

@@ -47,9 +47,8 @@ export class Turn {
   /** Removes optional fields of the state. */
   clear(...names: readonly ('renewal' | 'retryAt' | 'postbagDueAt')[]): void {
     if (names.every((name) => this.state[name] === undefined)) return
-    const next: { -readonly [Field in keyof Conversation]: Conversation[Field] } = { ...this.state }
-    for (const name of names) delete next[name]
-    this.state = next
+    const kept = Object.entries(this.state).filter(([name]) => !names.some((one) => one === name))
+    this.state = Object.fromEntries(kept) as unknown as Conversation
   }
 
   ask(effect: ConversationEffect): void {

@@ -5,7 +5,8 @@ import type { Agent } from '../node/types.ts'
 import type { ApiAddress } from './address.ts'
 import { HEARTBEAT_MS } from './client-limits.ts'
 import { buildApp } from './server/app.ts'
-import type { ApiContext, App, TlsPair } from './server/app.ts'
+import type { TlsPair } from './server/app.ts'
+import type { ApiContext, App } from './server/context.ts'
 import { isLoopback, makeGuard } from './server/guard.ts'
 import {
   claimSocket,

@@ -80,9 +80,8 @@ export const TIMEOUT: Flag = {
 /** Text of a field, `-` for what is absent. */
 export function cell(value: unknown): string {
   if (value === null || value === undefined || value === '') return '-'
-  return typeof value === 'object'
-    ? JSON.stringify(value)
-    : String(value as string | number | boolean)
+  if (typeof value === 'string') return value
+  return JSON.stringify(value)
 }
 
 /** Items of a list field. */

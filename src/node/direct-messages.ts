@@ -126,7 +126,7 @@ class Service implements DirectMessages {
     const unique = [...new Set(ids)]
     const parsed = unique.map((id) => parseMessageId(id))
     const found = await Promise.all(
-      parsed.map((id) => (id === undefined ? [] : this.#locateVisible(id))),
+      parsed.map((id) => (id === undefined ? Promise.resolve([]) : this.#locateVisible(id))),
     )
     const unknown = unique.filter((_, i) => found[i]?.length === 0)
     if (unknown.length > 0) throw unknownMessages(unknown)

@@ -96,28 +96,43 @@ interface Issued {
 
 /** Loads the keys of a home, making them where there are none. */
 export async function openPrekeyKeeper(options: KeeperOptions): Promise<PrekeyKeeper> {
-  const keeper = new Keeper(options, await openIdentity(options))
+  const { own, identitySeq } = await openIdentity(options)
+  const keeper = new Keeper(options, own, identitySeq)
   await keeper.load()
   await keeper.tend()
   return keeper
 }
 
-async function openIdentity(options: KeeperOptions): Promise<OwnKeys> {
+interface OwnIdentity {
+  readonly own: OwnKeys
+  readonly identitySeq: number
+}
+
+async function openIdentity(options: KeeperOptions): Promise<OwnIdentity> {
   const { store, primitives, random, now, peer, secret } = options
   const saved = await store.get(TABLE, 'identity')
   if (saved !== undefined) {
-    const [identitySecret, certificate] = decodeRow(VERSION, saved) as [Bytes, Bytes]
-    return makeOwnKeys(primitives, { peer, identitySecret, certificate })
+    const [identitySecret, certificate, identitySeq] = decodeRow(VERSION, saved) as [
+      Bytes,
+      Bytes,
+      number,
+    ]
+    return { own: makeOwnKeys(primitives, { peer, identitySecret, certificate }), identitySeq }
   }
   const identitySecret = random(32)
+  // The time, so that an agent that lost all but its seed supersedes its former self.
+  const issuedAt = now()
+  const identitySeq: number = issuedAt
   const certificate = signIdentityCertificate(primitives, secret, {
     peer,
     identityKey: primitives.dhPublic(identitySecret),
-    identitySeq: 1,
-    issuedAt: now(),
+    identitySeq,
+    issuedAt,
   })
-  await store.commit([put(TABLE, 'identity', encodeRow(VERSION, [identitySecret, certificate]))])
-  return makeOwnKeys(primitives, { peer, identitySecret, certificate })
+  await store.commit([
+    put(TABLE, 'identity', encodeRow(VERSION, [identitySecret, certificate, identitySeq])),
+  ])
+  return { own: makeOwnKeys(primitives, { peer, identitySecret, certificate }), identitySeq }
 }
 
 class Keeper implements PrekeyKeeper {
@@ -130,12 +145,14 @@ class Keeper implements PrekeyKeeper {
   readonly #used = new Set<string>()
   readonly #issuing = new Map<PeerId, Promise<Bytes | undefined>>()
   readonly #timer: NodeJS.Timeout
+  readonly #identitySeq: number
   #nextId = 1
   #nextSeq = 1
   #newest: OwnBundle | undefined
   #tending: Promise<void> | undefined
 
-  constructor(options: KeeperOptions, own: OwnKeys) {
+  constructor(options: KeeperOptions, own: OwnKeys, identitySeq: number) {
+    this.#identitySeq = identitySeq
     this.#options = options
     this.own = own
     this.#timer = setInterval(() => void this.tend().catch(() => undefined), KEEPER_INTERVAL_MS)
@@ -165,7 +182,6 @@ class Keeper implements PrekeyKeeper {
     }
     if (!regressed) return
     this.#nextId += REGRESSION_SKIP
-    this.#nextSeq += REGRESSION_SKIP
     await store.commit([this.#counter()])
     await this.#renew()
   }
@@ -231,7 +247,9 @@ class Keeper implements PrekeyKeeper {
     const { store, primitives, random, now, peer, secret } = this.#options
     const signedId = this.#nextId++
     const kemId = this.#nextId++
-    const seq = this.#nextSeq++
+    // The time for the same reason as an identity's; never the same twice.
+    const seq = Math.max(this.#nextSeq, now())
+    this.#nextSeq = seq + 1
     const signedSecret = random(32)
     const kemSeed = random(64)
     const issuedAt = now()
@@ -239,7 +257,7 @@ class Keeper implements PrekeyKeeper {
       capabilities: CAPABILITIES,
       peer,
       identityKey: this.own.identityKey,
-      identitySeq: 1,
+      identitySeq: this.#identitySeq,
       bundleSeq: seq,
       issuedAt,
       expiresAt: toTimeMs(issuedAt + BUNDLE_LIFE_MS),

@@ -159,7 +159,10 @@ class World {
   }
 
   #isMoving(): boolean {
-    return [...this.envelopes, ...this.answers].some(({ length }) => length > 0) || this.wantsBundle.includes(true)
+    return (
+      [...this.envelopes, ...this.answers].some(({ length }) => length > 0) ||
+      this.wantsBundle.includes(true)
+    )
   }
 
   #submit(one: Side): void {

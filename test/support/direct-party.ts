@@ -89,7 +89,10 @@ export class Party {
     return formatHex(this.#draw(16)) as MessageId
   }
 
-  submit(text: string, options: { readonly id?: MessageId; readonly keyed?: boolean } = {}): readonly ConversationEffect[] {
+  submit(
+    text: string,
+    options: { readonly id?: MessageId; readonly keyed?: boolean } = {},
+  ): readonly ConversationEffect[] {
     const { id = this.newId(), keyed = false } = options
     return this.hear({
       kind: 'submitted',

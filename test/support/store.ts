@@ -18,9 +18,9 @@ import type { Store } from '../../src/store/types.ts'
 
 /** The store's cryptography, with a scrypt cost that tests can afford. */
 export const storeCrypto: StoreCrypto = {
-  seal: native.seal,
-  open: native.open,
-  hkdfSha256: native.hkdfSha256,
+  seal: (...args) => native.seal(...args),
+  open: (...args) => native.open(...args),
+  hkdfSha256: (...args) => native.hkdfSha256(...args),
   randomBytes,
   scrypt: (passphrase, salt) => deriveScryptKey(passphrase, salt, { N: 1_024, r: 8, p: 1 }),
 }

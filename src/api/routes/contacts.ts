@@ -1,7 +1,7 @@
 // Routes of contacts. Floor 4.
 import { ConclaveError } from '../../../protocols/base/errors.ts'
 import type { ContactFact } from '../../node/types.ts'
-import type { ApiContext, App } from '../server/app.ts'
+import type { ApiContext, App } from '../server/context.ts'
 import { answers, signalOf } from '../server/request.ts'
 import { ADD_CONTACT, CONTACT, CONTACTS, MATCH_REQUEST, REMOVE_CONTACT } from '../schema/contact.ts'
 import { PEER_PATH } from '../schema/node.ts'

@@ -1,5 +1,5 @@
 // Routes of direct messages. Floor 4.
-import type { ApiContext, App } from '../server/app.ts'
+import type { ApiContext, App } from '../server/context.ts'
 import { answers, bytesOf, signalOf, timeoutOf } from '../server/request.ts'
 import {
   HANDLED_REQUEST,

@@ -2,7 +2,7 @@
 import { ConclaveError } from '../../../protocols/base/errors.ts'
 import type { Agent, AgentEvent } from '../../node/types.ts'
 import { openStream } from '../server/event-stream.ts'
-import type { ApiContext, App } from '../server/app.ts'
+import type { ApiContext, App } from '../server/context.ts'
 import { signalOf } from '../server/request.ts'
 import { EVENT_FILTER, EVENT_HEADERS } from '../schema/events.ts'
 import type { EventFilter } from '../schema/events.ts'

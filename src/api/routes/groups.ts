@@ -2,7 +2,7 @@
 import { ConclaveError } from '../../../protocols/base/errors.ts'
 import { nearest } from '../../../protocols/base/nearest.ts'
 import type { Agent } from '../../node/types.ts'
-import type { ApiContext, App } from '../server/app.ts'
+import type { ApiContext, App } from '../server/context.ts'
 import { answers, bytesOf } from '../server/request.ts'
 import { IDEMPOTENCY_HEADERS, MESSAGE_BODY } from '../schema/direct.ts'
 import {

@@ -1,6 +1,6 @@
 // Routes of a group's members. Floor 4.
 import type { PeerId } from '../../../protocols/base/ids.ts'
-import type { ApiContext, App } from '../server/app.ts'
+import type { ApiContext, App } from '../server/context.ts'
 import { answers, signalOf, timeoutOf } from '../server/request.ts'
 import {
   GROUP_PATH,

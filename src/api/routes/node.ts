@@ -1,5 +1,5 @@
 // Routes about the node itself and its peers. Floor 4.
-import type { ApiContext, App } from '../server/app.ts'
+import type { ApiContext, App } from '../server/context.ts'
 import { answers, signalOf } from '../server/request.ts'
 import {
   NOTHING,

@@ -130,7 +130,7 @@ export const STOP_RESULT: TUnsafe<StopResult> = shapeOf<StopResult>()(
 )
 
 /** A request body without fields. */
-export const NOTHING: TUnsafe<Record<never, never>> = shapeOf<Record<never, never>>()(closed({}))
+export const NOTHING: TUnsafe<object> = shapeOf<object>()(closed({}))
 
 /** A path that names a peer, in any PEER form. */
 export interface PeerPath {

@@ -2,20 +2,12 @@
 import swagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { fastify } from 'fastify'
-import type {
-  FastifyBaseLogger,
-  FastifyInstance,
-  FastifyReply,
-  RawReplyDefaultExpression,
-  RawRequestDefaultExpression,
-  RawServerDefault,
-} from 'fastify'
+import type { FastifyReply } from 'fastify'
 import { createServer } from 'node:http'
 import type { RequestListener, Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { ConclaveError } from '../../../protocols/base/errors.ts'
 import { nearest } from '../../../protocols/base/nearest.ts'
-import type { Agent } from '../../node/types.ts'
 import { formatError, toConclaveError } from '../client-errors.ts'
 import { REQUEST_BYTES_MAX } from '../client-limits.ts'
 import { addContactRoutes } from '../routes/contacts.ts'
@@ -24,8 +16,8 @@ import { addEventRoutes } from '../routes/events.ts'
 import { addGroupRoutes } from '../routes/groups.ts'
 import { addMemberRoutes } from '../routes/members.ts'
 import { addNodeRoutes } from '../routes/node.ts'
+import type { ApiContext, App } from './context.ts'
 import type { Guard } from './guard.ts'
-import type { ApiLog } from './log.ts'
 import { statusOf } from './status-codes.ts'
 import { compileCheck } from './validate.ts'
 
@@ -38,31 +30,11 @@ const KEEP_ALIVE_MS = 5_000
 const CONNECTIONS_MAX = 256
 const PARAMETER_MAX = 16_384
 
-/** What the routes use. */
-export interface ApiContext {
-  readonly agent: Agent
-  readonly log: ApiLog
-  readonly heartbeatMs: number
-  /** Aborts when the API closes. */
-  readonly closing: AbortSignal
-  /** Called after `POST /v1/shutdown` was answered. */
-  readonly onShutdown: () => void
-}
-
 /** Certificate and key of a TLS listener, as PEM. */
 export interface TlsPair {
   readonly cert: string
   readonly key: string
 }
-
-/** A Fastify application whose handlers get their types from the schemas. */
-export type App = FastifyInstance<
-  RawServerDefault,
-  RawRequestDefaultExpression,
-  RawReplyDefaultExpression,
-  FastifyBaseLogger,
-  TypeBoxTypeProvider
->
 
 /** Builds an application; it listens nowhere yet. */
 export async function buildApp(

@@ -1,0 +1,591 @@
+// All 16 files of the MLS working group against the entry points of ts-mls: cipher suite 1 over our Primitives, the
+// others with the library's own provider. Suites 3, 4 and 6 need optional peers of it that are not installed
+// (@hpke/chacha20poly1305, @hpke/dhkem-x448): counted as absent. What the engine itself can run is in
+// group.mls-vectors.test.ts as well.
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { joinGroup, makePskIndex, processMessage, acceptAll, emptyPskIndex } from 'ts-mls'
+import type { CiphersuiteImpl, CiphersuiteName, ClientState, GroupContext } from 'ts-mls'
+import { bytesToBase64, ciphersuites, decodeMlsMessage, defaultKeyRetentionConfig } from 'ts-mls'
+import { decodeAuthenticatedContent } from 'ts-mls/authenticatedContent.js'
+import { decryptWithLabel, encryptWithLabel } from 'ts-mls/crypto/hpke.js'
+import { refhash } from 'ts-mls/crypto/hash.js'
+import { deriveSecret, deriveTreeSecret, expandWithLabel } from 'ts-mls/crypto/kdf.js'
+import { verifyWithLabel } from 'ts-mls/crypto/signature.js'
+import { verifyConfirmationTag } from 'ts-mls/framedContent.js'
+import { decodeGroupContext, extractJoinerSecret } from 'ts-mls/groupContext.js'
+import * as groupInfos from 'ts-mls/groupInfo.js'
+import { makeKeyPackageRef } from 'ts-mls/keyPackage.js'
+import { deriveKeySchedule, mlsExporter } from 'ts-mls/keySchedule.js'
+import { verifyLeafNodeSignature } from 'ts-mls/leafNode.js'
+import { unprotectPrivateMessage } from 'ts-mls/messageProtection.js'
+import { unprotectPublicMessage } from 'ts-mls/messageProtectionPublic.js'
+import { verifyParentHashes } from 'ts-mls/parentHash.js'
+import { getCommitSecret } from 'ts-mls/pathSecrets.js'
+import { computePskSecret } from 'ts-mls/presharedkey.js'
+import { toPrivateKeyPath } from 'ts-mls/privateKeyPath.js'
+import { encodeProposal, decodeProposal } from 'ts-mls/proposal.js'
+import * as proposals from 'ts-mls/proposal.js'
+import * as ratchetTrees from 'ts-mls/ratchetTree.js'
+import { createSecretTree, ratchetToGeneration } from 'ts-mls/secretTree.js'
+import { expandSenderDataKey, expandSenderDataNonce } from 'ts-mls/sender.js'
+import { createConfirmedHash, createInterimHash } from 'ts-mls/transcriptHash.js'
+import { treeHash, treeHashRoot } from 'ts-mls/treeHash.js'
+import * as treemath from 'ts-mls/treemath.js'
+import { applyUpdatePath, decodeUpdatePath } from 'ts-mls/updatePath.js'
+import { applyUpdatePathSecret } from 'ts-mls/createCommit.js'
+import { decodeCommit, encodeCommit } from 'ts-mls/commit.js'
+import { decodeGroupSecrets, encodeGroupSecrets } from 'ts-mls/groupSecrets.js'
+import { determineLength } from 'ts-mls/codec/variableLength.js'
+import { encodeMlsMessage } from 'ts-mls'
+import { decryptGroupInfo, decryptGroupSecrets } from 'ts-mls/welcome.js'
+import type { Bytes } from '../../protocols/base/bytes.ts'
+import { decodeStrictly } from '../../protocols/group/mls/messages/codec.ts'
+import { defaultImpl, toCiphersuiteImpl } from '../support/mls-provider.ts'
+import { hex, mlsVectors, ourSuite } from '../support/mls-vectors.ts'
+
+const test = suite('group · mls vectors over ts-mls')
+const NONE = new Uint8Array(0)
+const NAMES = new Map(
+  Object.entries(ciphersuites).map(([name, id]) => [id as number, name as CiphersuiteName]),
+)
+
+interface OfSuite {
+  readonly cipher_suite: number
+}
+
+/** The value, which vectors promise. */
+function given<T>(value: T | undefined | null): T {
+  assert.ok(value !== undefined && value !== null)
+  return value as T
+}
+
+function nameOf(id: number): CiphersuiteName {
+  return given(NAMES.get(id))
+}
+
+/** Runs each case with its suite's implementation; counts those of ours, the library's, and without one. */
+async function run<T extends OfSuite>(
+  file: string,
+  expected: readonly [ours: number, library: number, absent: number],
+  check: (entry: T, impl: CiphersuiteImpl) => Promise<void>,
+): Promise<void> {
+  const cases = mlsVectors<T>(file)
+  if (cases === undefined) return
+  const counts = [0, 0, 0] as [number, number, number]
+  const absent = new Set<number>()
+  for (const entry of cases) {
+    const id = entry.cipher_suite
+    const impl = id === 1 ? toCiphersuiteImpl(ourSuite) : await defaultImpl(nameOf(id))
+    if (impl === undefined) {
+      counts[2]++
+      absent.add(id)
+      continue
+    }
+    await check(entry, impl)
+    counts[id === 1 ? 0 : 1]++
+  }
+  assert.equal(counts, expected)
+  assert.equal([...absent], expected[2] === 0 ? [] : [3, 4, 6])
+}
+
+function contextOf(
+  id: number,
+  fields: { group_id: string; epoch: number; confirmed_transcript_hash: string },
+  hash: Bytes,
+): GroupContext {
+  return {
+    version: 'mls10',
+    cipherSuite: nameOf(id),
+    groupId: hex(fields.group_id),
+    epoch: BigInt(fields.epoch),
+    treeHash: hash,
+    confirmedTranscriptHash: hex(fields.confirmed_transcript_hash),
+    extensions: [],
+  }
+}
+
+test('tree-math: 10 trees', () => {
+  const cases = mlsVectors<{ n_leaves: number; n_nodes: number; root: number }>('tree-math')
+  if (cases === undefined) return
+  for (const entry of cases) {
+    assert.is(treemath.nodeWidth(entry.n_leaves), entry.n_nodes)
+    assert.is(treemath.root(entry.n_leaves), entry.root)
+  }
+  assert.is(cases.length, 10)
+})
+
+test('deserialization: 14 headers', () => {
+  const cases = mlsVectors<{ vlbytes_header: string; length: number }>('deserialization')
+  if (cases === undefined) return
+  for (const { vlbytes_header: header, length } of cases) {
+    assert.is(determineLength(hex(header)).length, length)
+  }
+  assert.is(cases.length, 14)
+})
+
+type Fields = Record<string, string>
+
+test('crypto-basics: 1 ours, 3 the library’s, 3 absent', () =>
+  run<
+    OfSuite & {
+      ref_hash: Fields
+      derive_secret: Fields
+      sign_with_label: Fields
+      encrypt_with_label: Fields
+      expand_with_label: Fields & { length: never }
+      derive_tree_secret: Fields & { length: never; generation: never }
+    }
+  >('crypto-basics', [1, 3, 3], async (entry, impl) => {
+    const at = (fields: Fields, name: string): Bytes => hex(given(fields[name]))
+    const label = (fields: Fields): string => given(fields['label'])
+    const { ref_hash: r, derive_secret: d, sign_with_label: s, encrypt_with_label: h } = entry
+    const { expand_with_label: e, derive_tree_secret: t } = entry
+    assert.equal(await refhash(label(r), at(r, 'value'), impl.hash), at(r, 'out'))
+    assert.equal(await deriveSecret(at(d, 'secret'), label(d), impl.kdf), at(d, 'out'))
+    const context = at(e, 'context')
+    const expanded = expandWithLabel(at(e, 'secret'), label(e), context, e.length, impl.kdf)
+    assert.equal(await expanded, at(e, 'out'))
+    const secret = at(t, 'secret')
+    const derived = deriveTreeSecret(secret, label(t), t.generation, t.length, impl.kdf)
+    assert.equal(await derived, at(t, 'out'))
+    const [pub, signature] = [at(s, 'pub'), at(s, 'signature')]
+    assert.ok(await verifyWithLabel(pub, label(s), at(s, 'content'), signature, impl.signature))
+    const key = await impl.hpke.importPrivateKey(at(h, 'priv'))
+    const open = (enc: Bytes, ct: Bytes) =>
+      decryptWithLabel(key, label(h), at(h, 'context'), enc, ct, impl.hpke)
+    assert.equal(await open(at(h, 'kem_output'), at(h, 'ciphertext')), at(h, 'plaintext'))
+    const to = await impl.hpke.importPublicKey(at(h, 'pub'))
+    const plaintext = at(h, 'plaintext')
+    const sealed = await encryptWithLabel(to, label(h), at(h, 'context'), plaintext, impl.hpke)
+    assert.equal(await open(sealed.enc, sealed.ct), plaintext)
+  }))
+
+interface LeafKeys {
+  generation: number
+  application_key: string
+  application_nonce: string
+  handshake_key: string
+  handshake_nonce: string
+}
+
+test('secret-tree: 3 ours, 9 the library’s, 9 absent', () =>
+  run<OfSuite & { encryption_secret: string; sender_data: Fields; leaves: LeafKeys[][] }>(
+    'secret-tree',
+    [3, 9, 9],
+    async (entry, impl) => {
+      const { sender_data: sd } = entry
+      const [secret, ciphertext] = [
+        hex(given(sd['sender_data_secret'])),
+        hex(given(sd['ciphertext'])),
+      ]
+      assert.equal(await expandSenderDataKey(impl, secret, ciphertext), hex(given(sd['key'])))
+      assert.equal(await expandSenderDataNonce(impl, secret, ciphertext), hex(given(sd['nonce'])))
+      const encryption = hex(entry.encryption_secret)
+      const tree = await createSecretTree(entry.leaves.length, encryption, impl.kdf)
+      for (const [leafIndex, generations] of entry.leaves.entries()) {
+        for (const keys of generations) {
+          const reuseGuard = new Uint8Array(4) as Bytes & { length: 4 }
+          const { generation } = keys
+          const sender = { leafIndex, generation, reuseGuard }
+          const take = (type: 'application' | 'commit') =>
+            ratchetToGeneration(tree, sender, type, defaultKeyRetentionConfig, impl)
+          const application = await take('application')
+          assert.equal(application.key, hex(keys.application_key))
+          assert.equal(application.nonce, hex(keys.application_nonce))
+          const handshake = await take('commit')
+          assert.equal(handshake.key, hex(keys.handshake_key))
+          assert.equal(handshake.nonce, hex(keys.handshake_nonce))
+        }
+      }
+    },
+  ))
+
+interface ProtectionCase extends OfSuite {
+  group_id: string
+  epoch: number
+  tree_hash: string
+  confirmed_transcript_hash: string
+  signature_pub: string
+  encryption_secret: string
+  sender_data_secret: string
+  membership_key: string
+  proposal: string
+  proposal_priv: string
+  proposal_pub: string
+  commit: string
+  commit_priv: string
+  commit_pub: string
+  application: string
+  application_priv: string
+}
+
+test('message-protection: 1 ours, 3 the library’s, 3 absent', () =>
+  run<ProtectionCase>('message-protection', [1, 3, 3], async (entry, impl) => {
+    const context = contextOf(entry.cipher_suite, entry, hex(entry.tree_hash))
+    const key = hex(entry.signature_pub)
+    const openPrivate = async (text: string) => {
+      const message = given(decodeMlsMessage(hex(text), 0))[0]
+      assert.ok(message.wireformat === 'mls_private_message')
+      const secretTree = await createSecretTree(2, hex(entry.encryption_secret), impl.kdf)
+      const secret = hex(entry.sender_data_secret)
+      const config = defaultKeyRetentionConfig
+      const { privateMessage } = message
+      const opened = unprotectPrivateMessage(
+        secret,
+        privateMessage,
+        secretTree,
+        [],
+        context,
+        config,
+        impl,
+        key,
+      )
+      return (await opened).content.content
+    }
+    const openPublic = async (text: string) => {
+      const message = given(decodeMlsMessage(hex(text), 0))[0]
+      assert.ok(message.wireformat === 'mls_public_message')
+      const membership = hex(entry.membership_key)
+      const { publicMessage } = message
+      return (await unprotectPublicMessage(membership, context, [], publicMessage, impl, key))
+        .content
+    }
+    const application = await openPrivate(entry.application_priv)
+    assert.ok(application.contentType === 'application')
+    assert.equal(application.applicationData, hex(entry.application))
+    for (const content of [
+      await openPrivate(entry.proposal_priv),
+      await openPublic(entry.proposal_pub),
+    ]) {
+      assert.ok(content.contentType === 'proposal')
+      assert.equal(encodeProposal(content.proposal), hex(entry.proposal))
+    }
+    for (const content of [
+      await openPrivate(entry.commit_priv),
+      await openPublic(entry.commit_pub),
+    ]) {
+      assert.ok(content.contentType === 'commit')
+      assert.equal(encodeCommit(content.commit), hex(entry.commit))
+    }
+  }))
+
+interface ScheduleCase extends OfSuite {
+  initial_init_secret: string
+  epochs: (Fields & {
+    exporter: { label: string; context: string; length: number; secret: string } & string
+  })[]
+}
+
+test('key-schedule: 1 ours, 3 the library’s, 3 absent, 5 epochs each', () =>
+  run<ScheduleCase>('key-schedule', [1, 3, 3], async (entry, impl) => {
+    let init = hex(entry.initial_init_secret)
+    assert.is(entry.epochs.length, 5)
+    for (const epoch of entry.epochs) {
+      const at = (name: string): Bytes => hex(given(epoch[name]))
+      const context = given(decodeGroupContext(at('group_context'), 0))[0]
+      const joiner = await extractJoinerSecret(context, init, at('commit_secret'), impl.kdf)
+      assert.equal(joiner, at('joiner_secret'))
+      const psk = at('psk_secret')
+      const welcome = await groupInfos.extractWelcomeSecret(joiner, psk, impl.kdf)
+      assert.equal(welcome, at('welcome_secret'))
+      const [schedule, encryption] = await deriveKeySchedule(joiner, psk, context, impl.kdf)
+      assert.equal(encryption, at('encryption_secret'))
+      assert.equal(
+        [
+          schedule.confirmationKey,
+          schedule.epochAuthenticator,
+          schedule.exporterSecret,
+          schedule.externalSecret,
+          schedule.initSecret,
+          schedule.membershipKey,
+          schedule.resumptionPsk,
+          schedule.senderDataSecret,
+        ],
+        [
+          'confirmation_key',
+          'epoch_authenticator',
+          'exporter_secret',
+          'external_secret',
+          'init_secret',
+          'membership_key',
+          'resumption_psk',
+          'sender_data_secret',
+        ].map(at),
+      )
+      const pair = await impl.hpke.deriveKeyPair(schedule.externalSecret)
+      assert.equal(await impl.hpke.exportPublicKey(pair.publicKey), at('external_pub'))
+      const { label, context: data, length, secret } = epoch.exporter
+      const exporter = schedule.exporterSecret
+      assert.equal(await mlsExporter(exporter, label, hex(data), length, impl), hex(secret))
+      init = schedule.initSecret
+    }
+  }))
+
+test('psk_secret: 11 ours, 33 the library’s, 33 absent', () =>
+  run<OfSuite & { psks: Fields[]; psk_secret: string }>(
+    'psk_secret',
+    [11, 33, 33],
+    async (entry, impl) => {
+      const psks = entry.psks.map((psk): Parameters<typeof computePskSecret>[0][number] => [
+        {
+          psktype: 'external',
+          pskId: hex(given(psk['psk_id'])),
+          pskNonce: hex(given(psk['psk_nonce'])),
+        },
+        hex(given(psk['psk'])),
+      ])
+      assert.equal(await computePskSecret(psks, impl), hex(entry.psk_secret))
+    },
+  ))
+
+test('transcript-hashes: 1 ours, 3 the library’s, 3 absent', () =>
+  run<OfSuite & Record<string, string & number>>(
+    'transcript-hashes',
+    [1, 3, 3],
+    async (entry, impl) => {
+      const at = (name: string): Bytes => hex(given(entry[name]))
+      const found = given(decodeAuthenticatedContent(at('authenticated_content'), 0))[0]
+      const { content, auth, wireformat } = found
+      assert.ok(content.contentType === 'commit' && auth.contentType === 'commit')
+      const before = at('interim_transcript_hash_before')
+      const { signature, confirmationTag: tag } = auth
+      const input = { wireformat, content, signature }
+      const confirmed = await createConfirmedHash(before, input, impl.hash)
+      assert.equal(confirmed, at('confirmed_transcript_hash_after'))
+      const interim = await createInterimHash(confirmed, tag, impl.hash)
+      assert.equal(interim, at('interim_transcript_hash_after'))
+      assert.ok(await verifyConfirmationTag(at('confirmation_key'), tag, confirmed, impl.hash))
+    },
+  ))
+
+interface ValidationCase extends OfSuite {
+  tree: string
+  group_id: string
+  tree_hashes: string[]
+  resolutions: number[][]
+}
+
+test('tree-validation: 14 ours, 42 the library’s, 42 absent', () =>
+  run<ValidationCase>('tree-validation', [14, 42, 42], async (entry, impl) => {
+    const tree = given(ratchetTrees.decodeRatchetTree(hex(entry.tree), 0))[0]
+    for (const [i, expected] of entry.tree_hashes.entries()) {
+      const node = treemath.toNodeIndex(i)
+      assert.equal(await treeHash(tree, node, impl.hash), hex(expected))
+      assert.equal(ratchetTrees.resolution(tree, node), entry.resolutions[i])
+    }
+    assert.ok(await verifyParentHashes(tree, impl.hash))
+    for (const [i, node] of tree.entries()) {
+      if (node?.nodeType !== 'leaf') continue
+      const groupId = hex(entry.group_id)
+      assert.ok(await verifyLeafNodeSignature(node.leaf, groupId, i / 2, impl.signature))
+    }
+  }))
+
+test('tree-operations: 5 ours', () =>
+  run<
+    OfSuite & {
+      proposal: string
+      proposal_sender: number
+      tree_before: string
+      tree_after: string
+      tree_hash_after: string
+    }
+  >('tree-operations', [5, 0, 0], async (entry, impl) => {
+    const before = given(ratchetTrees.decodeRatchetTree(hex(entry.tree_before), 0))[0]
+    const proposal = given(decodeProposal(hex(entry.proposal), 0))[0]
+    const { toLeafIndex } = treemath
+    let after = before
+    if ('add' in proposal) {
+      ;[after] = ratchetTrees.addLeafNode(before, proposal.add.keyPackage.leafNode)
+    } else if ('remove' in proposal) {
+      after = ratchetTrees.removeLeafNode(before, toLeafIndex(proposal.remove.removed))
+    } else if ('update' in proposal) {
+      const sender = toLeafIndex(entry.proposal_sender)
+      after = ratchetTrees.updateLeafNode(before, proposal.update.leafNode, sender)
+    }
+    assert.equal(ratchetTrees.encodeRatchetTree(after), hex(entry.tree_after))
+    assert.equal(await treeHashRoot(after, impl.hash), hex(entry.tree_hash_after))
+  }))
+
+interface TreeKemCase extends OfSuite {
+  group_id: string
+  epoch: number
+  confirmed_transcript_hash: string
+  ratchet_tree: string
+  leaves_private: {
+    index: number
+    encryption_priv: string
+    path_secrets: { node: number; path_secret: string }[]
+  }[]
+  update_paths: {
+    sender: number
+    update_path: string
+    path_secrets: (string | null)[]
+    commit_secret: string
+    tree_hash_after: string
+  }[]
+}
+
+async function followPath(
+  entry: TreeKemCase,
+  update: TreeKemCase['update_paths'][number],
+  impl: CiphersuiteImpl,
+): Promise<void> {
+  const before = given(ratchetTrees.decodeRatchetTree(hex(entry.ratchet_tree), 0))[0]
+  const sender = treemath.toLeafIndex(update.sender)
+  const path = given(decodeUpdatePath(hex(update.update_path), 0))[0]
+  const tree = await applyUpdatePath(before, sender, path, impl.hash)
+  const hash = await treeHashRoot(tree, impl.hash)
+  assert.equal(hash, hex(update.tree_hash_after))
+  const context = contextOf(entry.cipher_suite, entry, hash)
+  for (const leaf of entry.leaves_private) {
+    const expected = update.path_secrets[leaf.index]
+    if (typeof expected !== 'string') continue
+    const secrets = Object.fromEntries(
+      leaf.path_secrets.map(({ node, path_secret: secret }) => [node, hex(secret)]),
+    )
+    const above = await toPrivateKeyPath(secrets, leaf.index, impl)
+    const keys = { ...above.privateKeys, [leaf.index * 2]: hex(leaf.encryption_priv) }
+    const own = { leafIndex: leaf.index, privateKeys: keys }
+    const opened = await applyUpdatePathSecret(tree, own, sender, context, path, [], impl)
+    assert.equal(opened.pathSecret, hex(expected))
+    const node = treemath.toNodeIndex(opened.nodeIndex)
+    const commitSecret = await getCommitSecret(tree, node, opened.pathSecret, impl.kdf)
+    assert.equal(commitSecret, hex(update.commit_secret))
+  }
+}
+
+test('treekem: 11 ours, 33 the library’s, 33 absent', () =>
+  run<TreeKemCase>('treekem', [11, 33, 33], async (entry, impl) => {
+    for (const update of entry.update_paths) await followPath(entry, update, impl)
+  }))
+
+test('welcome: 1 ours, 3 the library’s, 3 absent', () =>
+  run<OfSuite & { init_priv: string; key_package: string; signer_pub: string; welcome: string }>(
+    'welcome',
+    [1, 3, 3],
+    async (entry, impl) => {
+      const package_ = given(decodeMlsMessage(hex(entry.key_package), 0))[0]
+      const message = given(decodeMlsMessage(hex(entry.welcome), 0))[0]
+      assert.ok(package_.wireformat === 'mls_key_package' && message.wireformat === 'mls_welcome')
+      const { welcome } = message
+      const ref = await makeKeyPackageRef(package_.keyPackage, impl.hash)
+      const key = await impl.hpke.importPrivateKey(hex(entry.init_priv))
+      const { joinerSecret } = given(await decryptGroupSecrets(key, ref, welcome, impl.hpke))
+      const psk = new Uint8Array(impl.kdf.size)
+      const info = given(await decryptGroupInfo(welcome, joinerSecret, psk, impl))
+      const signer = hex(entry.signer_pub)
+      assert.ok(await groupInfos.verifyGroupInfoSignature(info, signer, impl.signature))
+      assert.ok(await groupInfos.verifyGroupInfoConfirmationTag(info, joinerSecret, psk, impl))
+    },
+  ))
+
+interface PassiveCase extends OfSuite {
+  external_psks: { psk_id: string; psk: string }[]
+  key_package: string
+  signature_priv: string
+  encryption_priv: string
+  init_priv: string
+  welcome: string
+  ratchet_tree: string | null
+  initial_epoch_authenticator: string
+  epochs: { proposals: string[]; commit: string; epoch_authenticator: string }[]
+}
+
+async function feed(
+  state: ClientState,
+  text: string,
+  psks: Record<string, Bytes>,
+  impl: CiphersuiteImpl,
+): Promise<ClientState> {
+  const message = given(decodeMlsMessage(hex(text), 0))[0]
+  const known =
+    message.wireformat === 'mls_public_message' || message.wireformat === 'mls_private_message'
+  assert.ok(known)
+  const index = makePskIndex(state, psks)
+  const fed = await processMessage(
+    message as Extract<
+      typeof message,
+      { wireformat: 'mls_public_message' | 'mls_private_message' }
+    >,
+    state,
+    index,
+    acceptAll,
+    impl,
+  )
+  return fed.newState
+}
+
+async function followPassively(entry: PassiveCase, impl: CiphersuiteImpl): Promise<void> {
+  const package_ = given(decodeMlsMessage(hex(entry.key_package), 0))[0]
+  const message = given(decodeMlsMessage(hex(entry.welcome), 0))[0]
+  assert.ok(package_.wireformat === 'mls_key_package' && message.wireformat === 'mls_welcome')
+  const psks = Object.fromEntries(
+    entry.external_psks.map(({ psk_id: id, psk }) => [bytesToBase64(hex(id)), hex(psk)]),
+  )
+  const tree = entry.ratchet_tree
+  let state = await joinGroup(
+    message.welcome,
+    package_.keyPackage,
+    {
+      initPrivateKey: hex(entry.init_priv),
+      hpkePrivateKey: hex(entry.encryption_priv),
+      signaturePrivateKey: hex(entry.signature_priv),
+    },
+    entry.external_psks.length === 0 ? emptyPskIndex : makePskIndex(undefined, psks),
+    impl,
+    tree === null ? undefined : given(ratchetTrees.decodeRatchetTree(hex(tree), 0))[0],
+  )
+  assert.equal(state.keySchedule.epochAuthenticator, hex(entry.initial_epoch_authenticator))
+  for (const epoch of entry.epochs) {
+    for (const proposal of epoch.proposals) state = await feed(state, proposal, psks, impl)
+    state = await feed(state, epoch.commit, psks, impl)
+    assert.equal(state.keySchedule.epochAuthenticator, hex(epoch.epoch_authenticator))
+  }
+}
+
+test('passive-client-welcome: 8 ours, 24 the library’s, 24 absent', () =>
+  run<PassiveCase>('passive-client-welcome', [8, 24, 24], followPassively))
+
+test('passive-client-handling-commit: 13 ours, 39 the library’s, 39 absent', () =>
+  run<PassiveCase>('passive-client-handling-commit', [13, 39, 39], followPassively))
+
+test('passive-client-random: 1 ours, of 200 epochs', () =>
+  run<PassiveCase>('passive-client-random', [1, 0, 0], followPassively))
+
+test('messages: 300 cases of 17 structures survive strict decoding', () => {
+  const cases = mlsVectors<Record<string, string>>('messages')
+  if (cases === undefined) return
+  const message = (bytes: Bytes) => decodeStrictly(decodeMlsMessage, encodeMlsMessage, bytes)
+  const { decodeRatchetTree, encodeRatchetTree } = ratchetTrees
+  const p = proposals
+  const codecs: Record<string, (bytes: Bytes) => unknown> = {
+    mls_welcome: message,
+    mls_group_info: message,
+    mls_key_package: message,
+    ratchet_tree: (b) => decodeStrictly(decodeRatchetTree, encodeRatchetTree, b),
+    group_secrets: (b) => decodeStrictly(decodeGroupSecrets, encodeGroupSecrets, b),
+    add_proposal: (b) => decodeStrictly(p.decodeAdd, p.encodeAdd, b),
+    update_proposal: (b) => decodeStrictly(p.decodeUpdate, p.encodeUpdate, b),
+    remove_proposal: (b) => decodeStrictly(p.decodeRemove, p.encodeRemove, b),
+    pre_shared_key_proposal: (b) => decodeStrictly(p.decodePSK, p.encodePSK, b),
+    re_init_proposal: (b) => decodeStrictly(p.decodeReinit, p.encodeReinit, b),
+    external_init_proposal: (b) => decodeStrictly(p.decodeExternalInit, p.encodeExternalInit, b),
+    group_context_extensions_proposal: (b) =>
+      decodeStrictly(p.decodeGroupContextExtensions, p.encodeGroupContextExtensions, b),
+    commit: (b) => decodeStrictly(decodeCommit, encodeCommit, b),
+    public_message_application: message,
+    public_message_proposal: message,
+    public_message_commit: message,
+    private_message: message,
+  }
+  for (const entry of cases) {
+    assert.is(Object.keys(entry).length, 17)
+    for (const [name, text] of Object.entries(entry)) given(codecs[name])(hex(text))
+  }
+  assert.is(cases.length, 300)
+  assert.throws(() => message(NONE))
+})
+
+test.run()
