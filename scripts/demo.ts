@@ -103,9 +103,11 @@ async function step(what: string, work: () => Promise<string>): Promise<void> {
 
 /** Asks again until the answer is there. */
 async function until<T>(claim: string, ask: () => Promise<T | undefined>): Promise<T> {
-  for (const deadline = Date.now() + WAIT_MS; Date.now() < deadline; await delay(20)) {
+  const deadline = Date.now() + WAIT_MS
+  while (Date.now() < deadline) {
     const answer = await ask()
     if (answer !== undefined) return answer
+    await delay(20)
   }
   throw new Error(`not within ${WAIT_MS} ms: ${claim}`)
 }

@@ -63,6 +63,7 @@ export default tseslint.config(
       'max-lines': ['warn', { max: 500, skipComments: true }],
       'max-lines-per-function': 'off',
       '@typescript-eslint/require-await': 'off',
+      '@typescript-eslint/unbound-method': 'off',
       '@typescript-eslint/no-non-null-assertion': 'off',
     },
   },

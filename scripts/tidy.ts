@@ -35,7 +35,7 @@ function kitsAreComplete(): void {
 function protocols(): string[] {
   return globSync('protocols/*/').flatMap((path) => {
     const folder = path.replace(/^protocols[/\\]/, '').replace(/[/\\]$/, '')
-    const row = new RegExp(`^\\| ${folder} \\|.*\\| draft`, 'm')
+    const row = new RegExp(`^\\| ${folder} +\\|.*\\| draft`, 'm')
     return folder === 'base' || row.test(read('protocols/README.md')) ? [] : [folder]
   })
 }

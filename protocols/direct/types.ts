@@ -59,8 +59,6 @@ export const PREKEY_ROTATION_MS: number = 7 * DAY_MS
 export const PREKEY_GRACE_MS: number = 7 * DAY_MS
 /** How long a session that another one replaced still opens late envelopes. */
 export const SUPERSEDED_MS: number = MAILBOX_TTL_MS + 7 * DAY_MS
-/** Remaining share of one-time prekeys at which more are made. */
-export const PREKEY_REFILL = 0.25
 export const REFETCH_MAX = 3
 
 /** A message to the peer's agent. */

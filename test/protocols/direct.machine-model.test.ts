@@ -74,7 +74,10 @@ class World {
   readonly parties: readonly [Party, Party] = pairUp(native, { aliceTrusts: 'contact' })
   readonly sent: [string[], string[]] = [[], []]
   readonly handed: [Handed[], Handed[]] = [[], []]
-  readonly reports: [Map<string, string>, Map<string, string>] = [new Map(), new Map()]
+  readonly reports: [Map<string, string>, Map<string, string>] = [
+    new Map<string, string>(),
+    new Map<string, string>(),
+  ]
   /** Envelopes on their way to a side, and answers on their way to it. */
   readonly envelopes: [Transmitted[], Transmitted[]] = [[], []]
   readonly answers: [

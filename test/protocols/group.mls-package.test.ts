@@ -339,25 +339,29 @@ test('psk_secret: 11 ours, 33 the library’s, 33 absent', () =>
     },
   ))
 
+interface TranscriptCase extends OfSuite {
+  authenticated_content: string
+  interim_transcript_hash_before: string
+  confirmed_transcript_hash_after: string
+  interim_transcript_hash_after: string
+  confirmation_key: string
+}
+
 test('transcript-hashes: 1 ours, 3 the library’s, 3 absent', () =>
-  run<OfSuite & Record<string, string & number>>(
-    'transcript-hashes',
-    [1, 3, 3],
-    async (entry, impl) => {
-      const at = (name: string): Bytes => hex(given(entry[name]))
-      const found = given(decodeAuthenticatedContent(at('authenticated_content'), 0))[0]
-      const { content, auth, wireformat } = found
-      assert.ok(content.contentType === 'commit' && auth.contentType === 'commit')
-      const before = at('interim_transcript_hash_before')
-      const { signature, confirmationTag: tag } = auth
-      const input = { wireformat, content, signature }
-      const confirmed = await createConfirmedHash(before, input, impl.hash)
-      assert.equal(confirmed, at('confirmed_transcript_hash_after'))
-      const interim = await createInterimHash(confirmed, tag, impl.hash)
-      assert.equal(interim, at('interim_transcript_hash_after'))
-      assert.ok(await verifyConfirmationTag(at('confirmation_key'), tag, confirmed, impl.hash))
-    },
-  ))
+  run<TranscriptCase>('transcript-hashes', [1, 3, 3], async (entry, impl) => {
+    const at = (name: Exclude<keyof TranscriptCase, 'cipher_suite'>): Bytes => hex(entry[name])
+    const found = given(decodeAuthenticatedContent(at('authenticated_content'), 0))[0]
+    const { content, auth, wireformat } = found
+    assert.ok(content.contentType === 'commit' && auth.contentType === 'commit')
+    const before = at('interim_transcript_hash_before')
+    const { signature, confirmationTag: tag } = auth
+    const input = { wireformat, content, signature }
+    const confirmed = await createConfirmedHash(before, input, impl.hash)
+    assert.equal(confirmed, at('confirmed_transcript_hash_after'))
+    const interim = await createInterimHash(confirmed, tag, impl.hash)
+    assert.equal(interim, at('interim_transcript_hash_after'))
+    assert.ok(await verifyConfirmationTag(at('confirmation_key'), tag, confirmed, impl.hash))
+  }))
 
 interface ValidationCase extends OfSuite {
   tree: string
@@ -427,10 +431,27 @@ interface TreeKemCase extends OfSuite {
   }[]
 }
 
+type PrivatePath = Awaited<ReturnType<typeof toPrivateKeyPath>>
+
+async function privatePaths(entry: TreeKemCase, impl: CiphersuiteImpl): Promise<PrivatePath[]> {
+  const paths: PrivatePath[] = []
+  for (const {
+    index: leafIndex,
+    encryption_priv: key,
+    path_secrets: given,
+  } of entry.leaves_private) {
+    const secrets = Object.fromEntries(given.map(({ node, path_secret: s }) => [node, hex(s)]))
+    const above = await toPrivateKeyPath(secrets, leafIndex, impl)
+    paths.push({ leafIndex, privateKeys: { ...above.privateKeys, [leafIndex * 2]: hex(key) } })
+  }
+  return paths
+}
+
 async function followPath(
   entry: TreeKemCase,
   update: TreeKemCase['update_paths'][number],
   impl: CiphersuiteImpl,
+  own: readonly PrivatePath[],
 ): Promise<void> {
   const before = given(ratchetTrees.decodeRatchetTree(hex(entry.ratchet_tree), 0))[0]
   const sender = treemath.toLeafIndex(update.sender)
@@ -439,16 +460,10 @@ async function followPath(
   const hash = await treeHashRoot(tree, impl.hash)
   assert.equal(hash, hex(update.tree_hash_after))
   const context = contextOf(entry.cipher_suite, entry, hash)
-  for (const leaf of entry.leaves_private) {
-    const expected = update.path_secrets[leaf.index]
+  for (const privatePath of own) {
+    const expected = update.path_secrets[privatePath.leafIndex]
     if (typeof expected !== 'string') continue
-    const secrets = Object.fromEntries(
-      leaf.path_secrets.map(({ node, path_secret: secret }) => [node, hex(secret)]),
-    )
-    const above = await toPrivateKeyPath(secrets, leaf.index, impl)
-    const keys = { ...above.privateKeys, [leaf.index * 2]: hex(leaf.encryption_priv) }
-    const own = { leafIndex: leaf.index, privateKeys: keys }
-    const opened = await applyUpdatePathSecret(tree, own, sender, context, path, [], impl)
+    const opened = await applyUpdatePathSecret(tree, privatePath, sender, context, path, [], impl)
     assert.equal(opened.pathSecret, hex(expected))
     const node = treemath.toNodeIndex(opened.nodeIndex)
     const commitSecret = await getCommitSecret(tree, node, opened.pathSecret, impl.kdf)
@@ -458,7 +473,8 @@ async function followPath(
 
 test('treekem: 11 ours, 33 the library’s, 33 absent', () =>
   run<TreeKemCase>('treekem', [11, 33, 33], async (entry, impl) => {
-    for (const update of entry.update_paths) await followPath(entry, update, impl)
+    const own = await privatePaths(entry, impl)
+    for (const update of entry.update_paths) await followPath(entry, update, impl, own)
   }))
 
 test('welcome: 1 ours, 3 the library’s, 3 absent', () =>

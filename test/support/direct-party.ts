@@ -154,14 +154,14 @@ export class Party {
   /** Hears an answer to what it sent. */
   result(sent: Transmitted | undefined, status: ResultStatus): readonly ConversationEffect[] {
     assert.ok(sent, 'something was sent')
-    return this.hear({ kind: 'resultsReceived', results: [{ ref: sent!.ref, status }] })
+    return this.hear({ kind: 'resultsReceived', results: [{ ref: sent.ref, status }] })
   }
 
   /** Receives what the other sent, looking up as a node would. */
   receive(sent: Pick<Transmitted, 'envelope' | 'ref'> | undefined): readonly ConversationEffect[] {
     assert.ok(sent, 'something was sent')
     const token = ++this.#token
-    const { envelope } = sent!
+    const { envelope } = sent
     const incoming = { token, envelope, envelopeId: envelopeIdOf(this.#primitives, envelope) }
     return this.#receive(incoming)
   }

@@ -15,10 +15,11 @@ export const ourSuite: Suite = makeSuite(native, seededBytes('mls vectors'))
 export function hex(text: string): Bytes {
   const bytes = parseHex(text)
   assert.ok(bytes !== undefined, 'vectors are hexadecimal')
-  return bytes as Bytes
+  return bytes
 }
 
 /** Reads a file of the working group; undefined, and printed as skipped, if it is absent. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller says what its file holds
 export function mlsVectors<T>(name: string): readonly T[] | undefined {
   return readVectors(`group · mls vectors · ${name}`, `mls/${name}.json`) as
     readonly T[] | undefined
