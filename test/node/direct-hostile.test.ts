@@ -63,9 +63,9 @@ async function answersTo(stream: FrameStream, envelopes: readonly Bytes[]): Prom
   try {
     for (const [requestId, envelope] of envelopes.entries()) {
       await stream.send(encodeDirectFrame({ kind: 'send', requestId, envelope }))
-      const { value, done } = await frames.next()
-      if (done === true) break
-      const frame = decodeDirectFrame(value)
+      const next = await frames.next()
+      if (next.done === true) break
+      const frame = decodeDirectFrame(next.value)
       if (frame.ok && frame.value.kind === 'result') statuses.push(frame.value.status)
     }
   } catch {

@@ -64,13 +64,6 @@ export function plantSecretTree(leaves: number, encryptionSecret: Bytes): Secret
   return { leaves, nodes, ratchets: new Map() }
 }
 
-/** Another holder of the same tree. */
-export function shareSecretTree(tree: SecretTree): SecretTree {
-  for (const node of tree.nodes.values()) node.owners++
-  for (const ratchet of tree.ratchets.values()) ratchet.owners++
-  return { leaves: tree.leaves, nodes: new Map(tree.nodes), ratchets: new Map(tree.ratchets) }
-}
-
 /** Gives a tree up: zeroizes the secrets that no other tree holds. */
 export function disposeSecretTree(tree: SecretTree): void {
   for (const node of tree.nodes.values()) if (--node.owners === 0) wipe(node.secret)
