@@ -1,12 +1,11 @@
 // All 16 files of the MLS working group against the entry points of ts-mls: cipher suite 1 over our Primitives, the
 // others with the library's own provider. Suites 3, 4 and 6 need optional peers of it that are not installed
 // (@hpke/chacha20poly1305, @hpke/dhkem-x448): counted as absent. What the engine itself can run is in
-// group.mls-vectors.test.ts as well.
+// group.mls-vectors.test.ts as well; whole clients are in group.mls-passive.test.ts.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { joinGroup, makePskIndex, processMessage, acceptAll, emptyPskIndex } from 'ts-mls'
-import type { CiphersuiteImpl, CiphersuiteName, ClientState, GroupContext } from 'ts-mls'
-import { bytesToBase64, ciphersuites, decodeMlsMessage, defaultKeyRetentionConfig } from 'ts-mls'
+import type { CiphersuiteImpl, GroupContext } from 'ts-mls'
+import { decodeMlsMessage, defaultKeyRetentionConfig } from 'ts-mls'
 import { decodeAuthenticatedContent } from 'ts-mls/authenticatedContent.js'
 import { decryptWithLabel, encryptWithLabel } from 'ts-mls/crypto/hpke.js'
 import { refhash } from 'ts-mls/crypto/hash.js'
@@ -25,7 +24,6 @@ import { getCommitSecret } from 'ts-mls/pathSecrets.js'
 import { computePskSecret } from 'ts-mls/presharedkey.js'
 import { toPrivateKeyPath } from 'ts-mls/privateKeyPath.js'
 import { encodeProposal, decodeProposal } from 'ts-mls/proposal.js'
-import * as proposals from 'ts-mls/proposal.js'
 import * as ratchetTrees from 'ts-mls/ratchetTree.js'
 import { createSecretTree, ratchetToGeneration } from 'ts-mls/secretTree.js'
 import { expandSenderDataKey, expandSenderDataNonce } from 'ts-mls/sender.js'
@@ -34,62 +32,14 @@ import { treeHash, treeHashRoot } from 'ts-mls/treeHash.js'
 import * as treemath from 'ts-mls/treemath.js'
 import { applyUpdatePath, decodeUpdatePath } from 'ts-mls/updatePath.js'
 import { applyUpdatePathSecret } from 'ts-mls/createCommit.js'
-import { decodeCommit, encodeCommit } from 'ts-mls/commit.js'
-import { decodeGroupSecrets, encodeGroupSecrets } from 'ts-mls/groupSecrets.js'
+import { encodeCommit } from 'ts-mls/commit.js'
 import { determineLength } from 'ts-mls/codec/variableLength.js'
-import { encodeMlsMessage } from 'ts-mls'
 import { decryptGroupInfo, decryptGroupSecrets } from 'ts-mls/welcome.js'
 import type { Bytes } from '../../protocols/base/bytes.ts'
-import { decodeStrictly } from '../../protocols/group/mls/messages/codec.ts'
-import { defaultImpl, toCiphersuiteImpl } from '../support/mls-provider.ts'
-import { hex, mlsVectors, ourSuite } from '../support/mls-vectors.ts'
+import { given, hex, mlsVectors, nameOf, runOverPackage as run } from '../support/mls-vectors.ts'
+import type { OfSuite } from '../support/mls-vectors.ts'
 
 const test = suite('group · mls vectors over ts-mls')
-const NONE = new Uint8Array(0)
-const NAMES = new Map(
-  Object.entries(ciphersuites).map(([name, id]) => [id as number, name as CiphersuiteName]),
-)
-
-interface OfSuite {
-  readonly cipher_suite: number
-}
-
-/** The value, which vectors promise. */
-function given<T>(value: T | undefined | null): T {
-  assert.ok(value !== undefined && value !== null)
-  return value
-}
-
-function nameOf(id: number): CiphersuiteName {
-  return given(NAMES.get(id))
-}
-
-/** Runs each case with its suite's implementation; counts those of ours, the library's, and without one. */
-// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller says what its file holds
-async function run<T extends OfSuite>(
-  file: string,
-  expected: readonly [ours: number, library: number, absent: number],
-  check: (entry: T, impl: CiphersuiteImpl) => Promise<void>,
-): Promise<void> {
-  const cases = mlsVectors<T>(file)
-  if (cases === undefined) return
-  const counts = [0, 0, 0] as [number, number, number]
-  const absent = new Set<number>()
-  for (const entry of cases) {
-    const id = entry.cipher_suite
-    const impl = id === 1 ? toCiphersuiteImpl(ourSuite) : await defaultImpl(nameOf(id))
-    if (impl === undefined) {
-      counts[2]++
-      absent.add(id)
-      continue
-    }
-    await check(entry, impl)
-    counts[id === 1 ? 0 : 1]++
-  }
-  assert.equal(counts, expected)
-  assert.equal([...absent], expected[2] === 0 ? [] : [3, 4, 6])
-}
-
 function contextOf(
   id: number,
   fields: { group_id: string; epoch: number; confirmed_transcript_hash: string },
@@ -497,103 +447,5 @@ test('welcome: 1 ours, 3 the library’s, 3 absent', () =>
       assert.ok(await groupInfos.verifyGroupInfoConfirmationTag(info, joinerSecret, psk, impl))
     },
   ))
-
-interface PassiveCase extends OfSuite {
-  external_psks: { psk_id: string; psk: string }[]
-  key_package: string
-  signature_priv: string
-  encryption_priv: string
-  init_priv: string
-  welcome: string
-  ratchet_tree: string | null
-  initial_epoch_authenticator: string
-  epochs: { proposals: string[]; commit: string; epoch_authenticator: string }[]
-}
-
-async function feed(
-  state: ClientState,
-  text: string,
-  psks: Record<string, Bytes>,
-  impl: CiphersuiteImpl,
-): Promise<ClientState> {
-  const message = given(decodeMlsMessage(hex(text), 0))[0]
-  const known =
-    message.wireformat === 'mls_public_message' || message.wireformat === 'mls_private_message'
-  assert.ok(known)
-  const index = makePskIndex(state, psks)
-  const fed = await processMessage(message, state, index, acceptAll, impl)
-  return fed.newState
-}
-
-async function followPassively(entry: PassiveCase, impl: CiphersuiteImpl): Promise<void> {
-  const package_ = given(decodeMlsMessage(hex(entry.key_package), 0))[0]
-  const message = given(decodeMlsMessage(hex(entry.welcome), 0))[0]
-  assert.ok(package_.wireformat === 'mls_key_package' && message.wireformat === 'mls_welcome')
-  const psks = Object.fromEntries(
-    entry.external_psks.map(({ psk_id: id, psk }) => [bytesToBase64(hex(id)), hex(psk)]),
-  )
-  const tree = entry.ratchet_tree
-  let state = await joinGroup(
-    message.welcome,
-    package_.keyPackage,
-    {
-      initPrivateKey: hex(entry.init_priv),
-      hpkePrivateKey: hex(entry.encryption_priv),
-      signaturePrivateKey: hex(entry.signature_priv),
-    },
-    entry.external_psks.length === 0 ? emptyPskIndex : makePskIndex(undefined, psks),
-    impl,
-    tree === null ? undefined : given(ratchetTrees.decodeRatchetTree(hex(tree), 0))[0],
-  )
-  assert.equal(state.keySchedule.epochAuthenticator, hex(entry.initial_epoch_authenticator))
-  for (const epoch of entry.epochs) {
-    for (const proposal of epoch.proposals) state = await feed(state, proposal, psks, impl)
-    state = await feed(state, epoch.commit, psks, impl)
-    assert.equal(state.keySchedule.epochAuthenticator, hex(epoch.epoch_authenticator))
-  }
-}
-
-test('passive-client-welcome: 8 ours, 24 the library’s, 24 absent', () =>
-  run<PassiveCase>('passive-client-welcome', [8, 24, 24], followPassively))
-
-test('passive-client-handling-commit: 13 ours, 39 the library’s, 39 absent', () =>
-  run<PassiveCase>('passive-client-handling-commit', [13, 39, 39], followPassively))
-
-test('passive-client-random: 1 ours, of 200 epochs', () =>
-  run<PassiveCase>('passive-client-random', [1, 0, 0], followPassively))
-
-test('messages: 300 cases of 17 structures survive strict decoding', () => {
-  const cases = mlsVectors<Record<string, string>>('messages')
-  if (cases === undefined) return
-  const message = (bytes: Bytes) => decodeStrictly(decodeMlsMessage, encodeMlsMessage, bytes)
-  const { decodeRatchetTree, encodeRatchetTree } = ratchetTrees
-  const p = proposals
-  const codecs: Record<string, (bytes: Bytes) => unknown> = {
-    mls_welcome: message,
-    mls_group_info: message,
-    mls_key_package: message,
-    ratchet_tree: (b) => decodeStrictly(decodeRatchetTree, encodeRatchetTree, b),
-    group_secrets: (b) => decodeStrictly(decodeGroupSecrets, encodeGroupSecrets, b),
-    add_proposal: (b) => decodeStrictly(p.decodeAdd, p.encodeAdd, b),
-    update_proposal: (b) => decodeStrictly(p.decodeUpdate, p.encodeUpdate, b),
-    remove_proposal: (b) => decodeStrictly(p.decodeRemove, p.encodeRemove, b),
-    pre_shared_key_proposal: (b) => decodeStrictly(p.decodePSK, p.encodePSK, b),
-    re_init_proposal: (b) => decodeStrictly(p.decodeReinit, p.encodeReinit, b),
-    external_init_proposal: (b) => decodeStrictly(p.decodeExternalInit, p.encodeExternalInit, b),
-    group_context_extensions_proposal: (b) =>
-      decodeStrictly(p.decodeGroupContextExtensions, p.encodeGroupContextExtensions, b),
-    commit: (b) => decodeStrictly(decodeCommit, encodeCommit, b),
-    public_message_application: message,
-    public_message_proposal: message,
-    public_message_commit: message,
-    private_message: message,
-  }
-  for (const entry of cases) {
-    assert.is(Object.keys(entry).length, 17)
-    for (const [name, text] of Object.entries(entry)) given(codecs[name])(hex(text))
-  }
-  assert.is(cases.length, 300)
-  assert.throws(() => message(NONE))
-})
 
 test.run()

@@ -81,13 +81,10 @@ test('deserialization: 13 of 14 lengths, both ways; a length of 2^30 - 1 is refu
   assert.is(ran, 13)
 })
 
-interface Labelled {
-  [name: string]: string
-}
 interface BasicsCase {
   cipher_suite: number
   expand_with_label: { secret: string; label: string; context: string; length: number; out: string }
-  derive_secret: Labelled & { secret: string; label: string; out: string }
+  derive_secret: { secret: string; label: string; out: string }
   derive_tree_secret: {
     secret: string
     label: string
