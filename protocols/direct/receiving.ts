@@ -71,7 +71,9 @@ function statusOf(code: ErrorCode): ResultStatus {
     case 'CODEC_UNKNOWN_TYPE':
       return 'unsupported'
     case 'CODEC_LENGTH':
+    case 'CODEC_PADDING':
     case 'CODEC_RESERVED':
+    case 'CODEC_MALFORMED':
       return 'malformed'
     case 'PREKEYS_CONSUMED':
       return 'prekeyConsumed'

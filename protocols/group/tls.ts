@@ -1,5 +1,5 @@
-// Variable-size vectors of the TLS presentation language (RFC 9420 §2.1.2) and signature inputs. Floor 0, pure.
-import { concat, u8, utf8 } from '../base/bytes.ts'
+// Variable-size vectors of the TLS presentation language (RFC 9420 §2.1.2). Floor 0, pure.
+import { concat, u8 } from '../base/bytes.ts'
 import type { Bytes, Reader } from '../base/bytes.ts'
 
 /**
@@ -33,10 +33,4 @@ export function readVec(reader: Reader, max: number): Bytes | undefined {
 /** Encodes a list of items as one vector. */
 export function vecOf(items: readonly Bytes[]): Bytes {
   return vec(concat(...items))
-}
-
-/** What is signed: the label with its length in front keeps kinds of objects apart. */
-export function signatureInput(label: string, content: Bytes): Bytes {
-  const text = utf8(label)
-  return concat(u8(text.length), text, content)
 }

@@ -96,35 +96,103 @@ export interface ContactOptions {
 
 /** Makes the service. */
 export function makeContactService(options: ContactOptions): ContactService {
-  const { store, primitives, now, peer: self, book } = options
-  const own = formatFingerprint(primitives, self, options.identityKey)
+  return new Contacts(options)
+}
 
-  const safetyNumber = (peer: PeerId, key: Bytes): string =>
-    formatSafetyNumber(own, formatFingerprint(primitives, peer, key))
+class Contacts implements ContactService {
+  readonly #options: ContactOptions
+  readonly #fingerprint: string
 
-  const fact = (
-    peer: PeerId,
-    contact: Contact | undefined,
-    key: Bytes | undefined,
-  ): ContactFact => ({
-    peerId: peer,
-    name: contact?.name ?? null,
-    // A verified key that the peer has replaced is verified no more.
-    verified: key !== undefined && isSame(contact?.verifiedKey, key),
-    safetyNumber: key === undefined ? null : safetyNumber(peer, key),
-  })
-
-  const save = async (peer: PeerId, contact: Contact): Promise<void> => {
-    const { ops, after } = book.set(peer, contact)
-    await store.commit(ops)
-    after()
-    await options.trust(peer, true)
+  constructor(options: ContactOptions) {
+    this.#options = options
+    this.#fingerprint = formatFingerprint(options.primitives, options.peer, options.identityKey)
   }
 
-  const fetchKey = async (peer: PeerId, signal: AbortSignal | undefined): Promise<Bytes> => {
-    const known = await store.get(TABLES.identityKey, peer)
-    if (known !== undefined) return known
-    const fetched = await options.prekeys.fetch(peer, signal === undefined ? {} : { signal })
+  async add(peer: PeerId, { name }: { readonly name?: string } = {}): Promise<ContactFact> {
+    demandOther(this.#options.peer, peer)
+    if (name !== undefined) demandName(name)
+    const before = this.#get(peer)
+    const contact = name === undefined ? before : { ...before, name }
+    await this.#save(peer, contact)
+    return this.#fact(peer, contact)
+  }
+
+  list(): Promise<ContactFact[]> {
+    const { book } = this.#options
+    return Promise.all(book.peers().map((peer) => this.#fact(peer, book.get(peer))))
+  }
+
+  async remove(peer: PeerId): Promise<ContactFact> {
+    const { book, store, trust } = this.#options
+    const contact = book.get(peer)
+    if (contact === undefined) {
+      throw new ConclaveError('USAGE_PEER_UNKNOWN', `${peer} is not a contact`, {
+        hint: 'conclave contact list',
+      })
+    }
+    const { ops, after } = book.remove(peer)
+    await store.commit(ops)
+    after()
+    await trust(peer, false)
+    return this.#fact(peer, contact)
+  }
+
+  async verify(
+    peer: PeerId,
+    { match, signal }: { readonly match?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<ContactFact> {
+    demandOther(this.#options.peer, peer)
+    const key = (await this.#knownKey(peer)) ?? (await this.#fetchKey(peer, signal))
+    if (match === undefined) return this.#fact(peer, this.#options.book.get(peer))
+    if (!matchesSafetyNumber(this.#safetyNumber(peer, key), match)) {
+      throw new ConclaveError('VERIFY_SAFETY_NUMBER', 'the safety numbers differ', {
+        hint: 'compare them again over a channel you trust; if they still differ, somebody may be in between',
+      })
+    }
+    const contact = { ...this.#get(peer), verifiedKey: key }
+    await this.#save(peer, contact)
+    return this.#fact(peer, contact)
+  }
+
+  isContact(peer: PeerId): Promise<boolean> {
+    return Promise.resolve(this.#options.open || this.#options.book.has(peer))
+  }
+
+  #get(peer: PeerId): Contact {
+    const fresh = { name: null, verifiedKey: null, addedAt: this.#options.now() }
+    return this.#options.book.get(peer) ?? fresh
+  }
+
+  async #save(peer: PeerId, contact: Contact): Promise<void> {
+    const { ops, after } = this.#options.book.set(peer, contact)
+    await this.#options.store.commit(ops)
+    after()
+    await this.#options.trust(peer, true)
+  }
+
+  async #fact(peer: PeerId, contact: Contact | undefined): Promise<ContactFact> {
+    const key = await this.#knownKey(peer)
+    return {
+      peerId: peer,
+      name: contact?.name ?? null,
+      // A verified key that the peer has replaced is verified no more.
+      verified: key !== undefined && isSame(contact?.verifiedKey, key),
+      safetyNumber: key === undefined ? null : this.#safetyNumber(peer, key),
+    }
+  }
+
+  #safetyNumber(peer: PeerId, key: Bytes): string {
+    const theirs = formatFingerprint(this.#options.primitives, peer, key)
+    return formatSafetyNumber(this.#fingerprint, theirs)
+  }
+
+  #knownKey(peer: PeerId): Promise<Bytes | undefined> {
+    return this.#options.store.get(TABLES.identityKey, peer)
+  }
+
+  async #fetchKey(peer: PeerId, signal: AbortSignal | undefined): Promise<Bytes> {
+    const { prekeys, primitives, now, store } = this.#options
+    const fetched = await prekeys.fetch(peer, signal === undefined ? {} : { signal })
     const bundle = verifyBundle(primitives, peer, fetched.bundle, now())
     if (!bundle.ok) {
       throw new ConclaveError(bundle.code, "the peer's prekey bundle does not hold", {
@@ -133,54 +201,6 @@ export function makeContactService(options: ContactOptions): ContactService {
     }
     await store.commit([put(TABLES.identityKey, peer, bundle.value.identityKey)])
     return bundle.value.identityKey
-  }
-
-  const fresh = (): Contact => ({ name: null, verifiedKey: null, addedAt: now() })
-
-  return {
-    async add(peer, { name } = {}) {
-      demandOther(self, peer)
-      if (name !== undefined) demandName(name)
-      const before = book.get(peer) ?? fresh()
-      const contact = name === undefined ? before : { ...before, name }
-      await save(peer, contact)
-      return fact(peer, contact, await store.get(TABLES.identityKey, peer))
-    },
-    list: () =>
-      Promise.all(
-        book
-          .peers()
-          .map(async (peer) =>
-            fact(peer, book.get(peer), await store.get(TABLES.identityKey, peer)),
-          ),
-      ),
-    async remove(peer) {
-      const contact = book.get(peer)
-      if (contact === undefined) {
-        throw new ConclaveError('USAGE_PEER_UNKNOWN', `${peer} is not a contact`, {
-          hint: 'conclave contact list',
-        })
-      }
-      const { ops, after } = book.remove(peer)
-      await store.commit(ops)
-      after()
-      await options.trust(peer, false)
-      return fact(peer, contact, await store.get(TABLES.identityKey, peer))
-    },
-    async verify(peer, { match, signal } = {}) {
-      demandOther(self, peer)
-      const key = await fetchKey(peer, signal)
-      if (match === undefined) return fact(peer, book.get(peer), key)
-      if (!matchesSafetyNumber(safetyNumber(peer, key), match)) {
-        throw new ConclaveError('VERIFY_SAFETY_NUMBER', 'the safety numbers differ', {
-          hint: 'compare them again over a channel you trust; if they still differ, somebody may be in between',
-        })
-      }
-      const contact = { ...(book.get(peer) ?? fresh()), verifiedKey: key }
-      await save(peer, contact)
-      return fact(peer, contact, key)
-    },
-    isContact: (peer) => Promise.resolve(options.open || book.has(peer)),
   }
 }
 

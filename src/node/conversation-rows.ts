@@ -2,14 +2,8 @@
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
-import type {
-  Conversation,
-  Letter,
-  SavedConversation,
-  Trust,
-} from '../../protocols/direct/conversation.ts'
+import type { Conversation, SavedConversation, Trust } from '../../protocols/direct/conversation.ts'
 import { FIRST_LEDGER } from '../../protocols/direct/conversation.ts'
-import type { Held } from '../../protocols/direct/receive-order.ts'
 import { loadSessions, sessionRows } from '../../protocols/direct/session-rows.ts'
 import { del, put } from '../store/types.ts'
 import type { Op, Row, Store } from '../store/types.ts'
@@ -43,70 +37,97 @@ export function conversationRows(before: Conversation, after: Conversation): Op[
   if (identityKey !== undefined && before.sessions.pinned?.identityKey !== identityKey) {
     ops.push(put(TABLES.identityKey, peer, identityKey))
   }
-  const compare = <T>(table: string, diff: Diff<T>): void => {
-    if (diff.before !== diff.after) ops.push(...diffRows(table, diff))
-  }
-  const lettersOf = ({ outbox }: Conversation): readonly Letter[] =>
-    outbox.map(({ letter }) => letter)
-  const heldKey = ({ message }: Held): string => numberKey(peer, message.sequence)
-  if (before.outbox !== after.outbox) {
-    compare(TABLES.outbox, {
-      before: lettersOf(before),
-      after: lettersOf(after),
-      key: ({ sequence }) => numberKey(peer, sequence),
-      encode: encodeLetter,
-    })
-  }
-  compare(TABLES.done, {
-    before: before.done,
-    after: after.done,
-    key: ({ sequence }) => numberKey(peer, sequence),
-    encode: encodeDone,
-  })
-  if (before.notices !== after.notices) {
-    compare(TABLES.notice, {
-      before: before.notices.map(({ notice }) => notice),
-      after: after.notices.map(({ notice }) => notice),
-      key: ({ number }) => numberKey(peer, number),
-      encode: encodeNotice,
-    })
-  }
-  compare(TABLES.held, {
-    before: before.held,
-    after: after.held,
-    key: heldKey,
-    encode: encodeHeld,
-  })
-  compare(TABLES.request, {
-    before: before.requests,
-    after: after.requests,
-    key: ({ message }) => `${peer}/${message.id}`,
-    encode: encodeHeld,
-  })
+  const keyOf = (number: number): string => numberKey(peer, number)
+  ops.push(
+    ...diffOrdered(TABLES.outbox, before.outbox, after.outbox, {
+      item: ({ letter }) => letter,
+      number: ({ letter }) => letter.sequence,
+      encode: ({ letter }) => encodeLetter(letter),
+      keyOf,
+    }),
+    ...diffOrdered(TABLES.notice, before.notices, after.notices, {
+      item: ({ notice }) => notice,
+      number: ({ notice }) => notice.number,
+      encode: ({ notice }) => encodeNotice(notice),
+      keyOf,
+    }),
+    ...diffOrdered(TABLES.held, before.held, after.held, {
+      item: (held) => held,
+      number: ({ message }) => message.sequence,
+      encode: encodeHeld,
+      keyOf,
+    }),
+    ...diffAny(TABLES.done, before.done, after.done, {
+      key: ({ sequence }) => keyOf(sequence),
+      encode: encodeDone,
+    }),
+    ...diffAny(TABLES.request, before.requests, after.requests, {
+      key: ({ message }) => `${peer}/${message.id}`,
+      encode: encodeHeld,
+    }),
+  )
   return ops
 }
 
-interface Diff<T> {
-  readonly before: readonly T[]
-  readonly after: readonly T[]
+interface Ordered<T> {
+  /** What is saved of it; the same object is the same row. */
+  readonly item: (one: T) => object
+  /** Ascending in both lists. */
+  readonly number: (one: T) => number
+  readonly keyOf: (number: number) => string
+  readonly encode: (one: T) => Bytes
+}
+
+/** Compares two ascending lists in one walk: an outbox of a thousand changes at every batch. */
+function diffOrdered<T>(
+  table: string,
+  before: readonly T[],
+  after: readonly T[],
+  { item, number, keyOf, encode }: Ordered<T>,
+): Op[] {
+  if (before === after) return []
+  const ops: Op[] = []
+  let at = 0
+  for (const one of after) {
+    const name = number(one)
+    let old = before[at]
+    while (old !== undefined && number(old) < name) {
+      ops.push(del(table, keyOf(number(old))))
+      old = before[++at]
+    }
+    const isKnown = old !== undefined && number(old) === name
+    if (isKnown) at += 1
+    if (old === undefined || !isKnown || item(old) !== item(one)) {
+      ops.push(put(table, keyOf(name), encode(one)))
+    }
+  }
+  for (const old of before.slice(at)) ops.push(del(table, keyOf(number(old))))
+  return ops
+}
+
+interface Any<T> {
   readonly key: (item: T) => string
   readonly encode: (item: T) => Bytes
 }
 
-/** Compares by identity: items are never changed in place. */
-function diffRows<T>(table: string, { before, after, key, encode }: Diff<T>): Op[] {
+/** Compares two lists in any order, by identity: items are never changed in place. */
+function diffAny<T>(
+  table: string,
+  before: readonly T[],
+  after: readonly T[],
+  { key, encode }: Any<T>,
+): Op[] {
+  if (before === after) return []
   let from = 0
   while (from < before.length && before[from] === after[from]) from += 1
   const old = new Set(before.slice(from))
   const fresh = after.slice(from).filter((item) => !old.delete(item))
-  const written = new Set<string>()
-  const puts = fresh.map((item) => {
-    const name = key(item)
-    written.add(name)
-    return put(table, name, encode(item))
-  })
-  const dels = [...old].map(key).filter((name) => !written.has(name))
-  return [...dels.map((name) => del(table, name)), ...puts]
+  const written = new Set(fresh.map(key))
+  const gone = [...old].map(key).filter((name) => !written.has(name))
+  return [
+    ...gone.map((name) => del(table, name)),
+    ...fresh.map((item) => put(table, key(item), encode(item))),
+  ]
 }
 
 /**

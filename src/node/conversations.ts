@@ -19,7 +19,6 @@ import { SEAL_DRAW_BYTES } from '../../protocols/direct/envelope-seal.ts'
 import { makeConversationStep } from '../../protocols/direct/machine.ts'
 import type { StepConversation } from '../../protocols/direct/machine.ts'
 import { postbagSize } from '../../protocols/direct/receipts.ts'
-import { receiveOnly } from '../../protocols/direct/session.ts'
 import type { SessionOperations } from '../../protocols/direct/sessions.ts'
 import { STRANGERS_ENVELOPES_MAX } from '../../protocols/direct/types.ts'
 import type { EnvelopeId, MessageId } from '../../protocols/direct/types.ts'
@@ -30,7 +29,11 @@ import type { Prekeys } from '../handlers/prekeys.ts'
 import type { Op, Store } from '../store/types.ts'
 import type { ContactBook } from './contacts.ts'
 import { conversationRows, loadConversation } from './conversation-rows.ts'
-import { decodeLedger, TABLES } from './direct-rows.ts'
+import { fetchBundle, lookUp } from './conversation-queries.ts'
+import type { Heard } from './conversation-queries.ts'
+import { peersWithWork, retireSessions } from './conversation-start.ts'
+import { effectRows } from './effect-rows.ts'
+import type { EffectPorts, HandoffTaker } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
 import type { Inbox, Located } from './inbox.ts'
 import type { PrekeyKeeper } from './prekey-keeper.ts'
@@ -43,23 +46,6 @@ const DRAWS_PER_EVENT = 64
 const SLEEP_MS_MAX = DAY_MS
 /** How long after a failed commit a conversation is taken up again. */
 const RESUME_MS: number = SECOND_MS
-
-/** A moment of the machine without the parts that every event gets here. */
-type Without<Event> = Event extends unknown ? Omit<Event, 'at'> : never
-type Heard = Without<ConversationEvent>
-
-/** What a handoff's taker answers: rows of the same batch, and what to do once they are durable. */
-export interface Taken {
-  readonly ops: readonly Op[]
-  readonly after: () => void
-}
-
-/** Takes handoffs of one protocol; undefined refuses one, which is then forgotten. Called inside a batch: no await. */
-export type HandoffTaker = (
-  from: PeerId,
-  content: Bytes,
-  facts: { readonly isContact: boolean },
-) => Taken | undefined
 
 /** How far a message got, as somebody who waits hears it. */
 export interface Report {
@@ -104,7 +90,7 @@ export class Conversations implements DirectSink {
   readonly #options: ConversationsOptions
   readonly #step: StepConversation
   readonly #running = new Map<PeerId, Running>()
-  readonly #takers = new Map<string, HandoffTaker>()
+  readonly #ports: EffectPorts
   readonly #answers = new Map<number, (status: ResultStatus) => void>()
   readonly #locating = new Map<string, Located>()
   readonly #closing = new AbortController()
@@ -116,14 +102,16 @@ export class Conversations implements DirectSink {
   constructor(options: ConversationsOptions) {
     this.#options = options
     const { keeper, sessions, orderWaitMs } = options
+    this.#ports = { ...options, takers: new Map(), locating: this.#locating }
     this.#step = makeConversationStep({ own: keeper.own, sessions, orderWaitMs })
   }
 
   /** Gives the way out, and takes up every conversation that has something under way. */
   async start(links: DirectLinks): Promise<void> {
     this.#links = links
-    if (this.#options.regressed) await this.#retireSessions()
-    for (const peer of await this.#peersWithWork()) this.#get(peer)
+    const { store, now, regressed } = this.#options
+    if (regressed) await retireSessions(store, now())
+    for (const peer of await peersWithWork(store)) this.#get(peer)
   }
 
   /** Queues an event; resolves once its step is durable. */
@@ -145,7 +133,7 @@ export class Conversations implements DirectSink {
   }
 
   onHandoff(protocol: string, taker: HandoffTaker): void {
-    this.#takers.set(protocol, taker)
+    this.#ports.takers.set(protocol, taker)
   }
 
   /** Marks a located message as handled. */
@@ -290,69 +278,12 @@ export class Conversations implements DirectSink {
   #rows(running: Running, state: Conversation, effects: readonly ConversationEffect[]): Op[] {
     const ops: Op[] = []
     for (const effect of effects) {
-      const more = this.#effectRows(running, state, effect)
-      for (const op of more) ops.push(op)
+      const { rows, after, undo } = effectRows(this.#ports, state, effect)
+      for (const op of rows) ops.push(op)
+      if (after !== undefined) running.after.push(after)
+      if (undo !== undefined) running.undo.push(undo)
     }
     return ops
-  }
-
-  #effectRows(
-    running: Running,
-    { peer, trust }: Conversation,
-    effect: ConversationEffect,
-  ): readonly Op[] {
-    const { inbox, events, book, keeper, now } = this.#options
-    switch (effect.kind) {
-      case 'saveSeen':
-        return inbox.saveSeen(peer, effect.envelopeId, effect.messageId)
-      case 'saveMessage':
-        return inbox.saveMessage(peer, effect.handed)
-      case 'saveHeld':
-        return inbox.saveHeld(peer, effect.held)
-      case 'saveRequest':
-        return inbox.saveRequest(peer, effect.held)
-      case 'saveHandoff': {
-        const { id, protocol, content } = effect.handoff
-        const facts = { isContact: trust !== 'stranger' }
-        const taken = this.#takers.get(protocol)?.(peer, content, facts)
-        if (taken !== undefined) running.after.push(taken.after)
-        return [...inbox.saveHandoff(peer, id), ...(taken?.ops ?? [])]
-      }
-      case 'consumePrekeys': {
-        const { ops, undo } = keeper.consume(effect.consumed)
-        running.undo.push(undo)
-        return ops
-      }
-      case 'befriend': {
-        const { ops, after } = book.set(peer, { name: null, verifiedKey: null, addedAt: now() })
-        running.after.push(after)
-        return ops
-      }
-      case 'archive': {
-        const located = this.#locating.get(`${peer}/${effect.id}`)
-        return located === undefined ? [] : inbox.archive(located)
-      }
-      case 'reportIdentity':
-        return events.append('peer', {
-          peerId: peer,
-          name: book.nameOf(peer),
-          identityChanged: true,
-        })
-      case 'report': {
-        if (effect.draft === 'handoff') return []
-        const { id, state } = effect
-        const via = state === 'delivered' || state === 'handled' ? 'direct' : null
-        return events.append('state', { id, to: peer, state, via, copies: null, degraded: false })
-      }
-      case 'transmit':
-      case 'answer':
-      case 'lookUp':
-      case 'openLink':
-      case 'fetchBundle':
-      case 'drawMore':
-      case 'startTimer':
-        return []
-    }
   }
 
   #perform(peer: PeerId, running: Running, effect: ConversationEffect): void {
@@ -424,15 +355,9 @@ export class Conversations implements DirectSink {
     incoming: Incoming,
     messageId: MessageId | undefined,
   ): Promise<void> {
-    const { inbox } = this.#options
     running.busy += 1
     try {
-      const envelope = await inbox.findEnvelope(peer, incoming.envelopeId)
-      const message = messageId === undefined ? undefined : await inbox.findMessage(peer, messageId)
-      this.#receive(peer, incoming, {
-        ...(envelope !== undefined && { envelope }),
-        ...(message !== undefined && { message }),
-      })
+      this.#receive(peer, incoming, await lookUp(this.#options.inbox, peer, incoming, messageId))
     } catch {
       this.#answer(incoming, 'busy')
     } finally {
@@ -441,22 +366,9 @@ export class Conversations implements DirectSink {
   }
 
   async #fetchBundle(peer: PeerId, running: Running): Promise<void> {
-    const { prekeys, sessions, random } = this.#options
     running.busy += 1
     try {
-      const { signal } = this.#closing
-      const { bundle, entry } = await prekeys.fetch(peer, { wantOneTime: true, signal })
-      const fetched = { bundle, from: peer, ...(entry !== undefined && { entry }) }
-      const draws = sessions.drawInitiation(fetched, random)
-      this.#tell(
-        peer,
-        draws.ok
-          ? { kind: 'bundleFetched', fetched, draws: draws.value }
-          : { kind: 'fetchFailed', code: draws.code },
-      )
-    } catch (error) {
-      const code = error instanceof ConclaveError ? error.code : 'NETWORK_RESET'
-      this.#tell(peer, { kind: 'fetchFailed', code })
+      this.#tell(peer, await fetchBundle(this.#options, peer, this.#closing.signal))
     } finally {
       running.busy -= 1
     }
@@ -490,34 +402,6 @@ export class Conversations implements DirectSink {
       clearTimeout(running.timer)
       this.#running.delete(peer)
     }
-  }
-
-  /** After a restored backup a chain may have sent what it does not know of: its keys must not be used again. */
-  async #retireSessions(): Promise<void> {
-    const { store, now } = this.#options
-    const peers = new Set<PeerId>()
-    for await (const { key } of store.rows(TABLES.session)) {
-      peers.add(key.slice(0, key.indexOf('/')) as PeerId) // written from a PeerId
-    }
-    for (const peer of peers) {
-      const before = resumeConversation(await loadConversation(store, peer, 'stranger'), 'closed')
-      const after = { ...before, sessions: receiveOnly(before.sessions, now()) }
-      await store.commit(conversationRows(before, after))
-    }
-  }
-
-  async #peersWithWork(): Promise<Set<PeerId>> {
-    const { store } = this.#options
-    const peers = new Set<PeerId>()
-    for (const table of [TABLES.outbox, TABLES.notice, TABLES.held, TABLES.request]) {
-      for await (const { key } of store.rows(table)) {
-        peers.add(key.slice(0, key.indexOf('/')) as PeerId) // written from a PeerId
-      }
-    }
-    for await (const { key, value } of store.rows(TABLES.peer)) {
-      if (postbagSize(decodeLedger(value).postbag) > 0) peers.add(key as PeerId)
-    }
-    return peers
   }
 }
 

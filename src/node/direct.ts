@@ -13,6 +13,7 @@ import type { Prekeys } from '../handlers/prekeys.ts'
 import type { Host } from '../host/types.ts'
 import type { Store } from '../store/types.ts'
 import { makeContactService, openContactBook } from './contacts.ts'
+import type { Heard } from './conversation-queries.ts'
 import { Conversations } from './conversations.ts'
 import { makeDirectMessages } from './direct-messages.ts'
 import type { DirectMessages } from './direct-messages.ts'
@@ -52,9 +53,9 @@ export interface Direct extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Opens direct messages; nothing is sent or served before `start`. */
+/** Opens direct messages: prekeys are served at once, messages from `start` on. */
 export async function openDirect(options: DirectOptions): Promise<Direct> {
-  const { host, store, primitives, random, now, events, open } = options
+  const { host, store, primitives, now, events, open } = options
   const peer: PeerId = host.peerId
   const keeper = await openPrekeyKeeper({ ...options, peer })
   const book = await openContactBook(store)
@@ -78,40 +79,21 @@ export async function openDirect(options: DirectOptions): Promise<Direct> {
     orderWaitMs: options.orderWaitMs ?? ORDER_WAIT_MS,
     onReport: ({ id, state }) => waiters.report(id, state),
   })
-  const contacts = makeContactService({
-    store,
-    primitives,
-    now,
-    peer,
-    identityKey: keeper.own.identityKey,
-    book,
-    prekeys,
-    open,
-    trust: (of, isContact) =>
-      conversations.dispatch(
-        of,
-        isContact ? { kind: 'trusted' } : { kind: 'distrusted', trust: open ? 'open' : 'stranger' },
-      ),
-  })
+  const { identityKey } = keeper.own
+  const parts = { ...options, peer, identityKey, book, prekeys, conversations, inbox, waiters }
   const stops: (() => void)[] = [() => keeper[Symbol.dispose]()]
   const close = async (): Promise<void> => {
     for (const stop of stops.splice(0).reverse()) stop()
     await conversations.close()
   }
   return {
-    messages: makeDirectMessages({
-      store,
-      primitives,
-      random,
-      now,
-      peer,
-      conversations,
-      inbox,
-      waiters,
+    messages: makeDirectMessages(parts),
+    contacts: makeContactService({
+      ...parts,
+      trust: (of, isContact) => conversations.dispatch(of, trustEvent(isContact, open)),
     }),
-    contacts,
     prekeys,
-    identityKey: keeper.own.identityKey,
+    identityKey,
     async start() {
       const links = await serveDirect({ host, primitives, now, sink: conversations })
       stops.push(() => links.close())
@@ -129,4 +111,9 @@ export async function openDirect(options: DirectOptions): Promise<Direct> {
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+function trustEvent(isContact: boolean, open: boolean): Heard {
+  if (isContact) return { kind: 'trusted' }
+  return { kind: 'distrusted', trust: open ? 'open' : 'stranger' }
 }

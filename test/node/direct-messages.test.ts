@@ -9,9 +9,10 @@ import {
   STRANGER_ENVELOPES,
 } from '../../protocols/direct/types.ts'
 import { put } from '../../src/store/types.ts'
+import type { Store } from '../../src/store/types.ts'
 import { introduce, say, startDirect, texts, until } from '../support/direct-node.ts'
 import type { DirectNode, DirectNodeOptions } from '../support/direct-node.ts'
-import { openHome, Scratch } from '../support/store.ts'
+import { memoryStore, openHome, Scratch } from '../support/store.ts'
 
 const test = suite('direct messages')
 
@@ -66,6 +67,40 @@ test('a message is delivered, read, handled, and each state is reported once', (
     )
     assert.equal(await bob.messages.handled([sent.id]), [sent.id], 'handled twice is handled')
   }))
+
+// "Prekey delete, KEM mark and session in separate writes (libsignal)": one batch.
+test('the batch that saves a first message saves its session and deletes its one-time prekey', () => {
+  const batches: string[][] = []
+  const inner = memoryStore()
+  const store: Store = {
+    get: (table, key) => inner.get(table, key),
+    rows: (table, range) => inner.rows(table, range),
+    close: () => inner.close(),
+    commit: (ops) => {
+      batches.push(ops.map((op) => `${op.kind} ${op.table} ${op.key}`))
+      return inner.commit(ops)
+    },
+  }
+  return withNodes([{}, { open: true, store }], async (alice, bob) => {
+    await alice.messages.send(bob.host.peerId, say('first'), { until: 'delivered' })
+    const one =
+      batches.find((batch) => batch.some((op) => op.startsWith('del prekey one-time/'))) ?? []
+    for (const table of [
+      'put prekey used/',
+      'put direct-session',
+      'put inbox',
+      'put seen',
+      'put event',
+      'put direct-peer',
+    ]) {
+      assert.ok(
+        one.some((op) => op.startsWith(table)),
+        `${table} in the same batch`,
+      )
+    }
+    for await (const { key } of store.rows('prekey')) assert.not.match(key, /^one-time/)
+  })
+})
 
 test('bytes and types arrive as they were sent', () =>
   withNodes([{}, open], async (alice, bob) => {
@@ -350,7 +385,6 @@ test('a peer that lost everything but its key is written to again, through a new
 })
 
 test('a store that fails loses nothing: the sender keeps it and sends it again', async () => {
-  const { memoryStore } = await import('../support/store.ts')
   const inner = memoryStore()
   let failing = false
   const store: typeof inner = {

@@ -214,4 +214,31 @@ test('the policy is extension 0xF0C1 of the GroupContext, and nothing may stand 
   assert.is(codeOf(answer), 'GROUP_COMMIT_INVALID')
 })
 
+test('proposals outside the profile are refused: by reference, of unknown kinds', async () => {
+  const { room, tina } = await mixed('outside')
+  const remove: Proposal = { proposalType: 'remove', remove: { removed: 2 } }
+  const before = tina.state
+  const unknown = await tina.commit(remove, { proposalType: 0xf0ff, proposalData: NONE })
+  tina.state = before
+  await tina.propose(remove)
+  const byReference = await tina.commit()
+  for (const commit of [unknown, byReference]) {
+    const answer = await room.engine.process(room.at('alice'), commit)
+    assert.is(codeOf(answer), 'GROUP_COMMIT_INVALID')
+  }
+})
+
+test('a leaf extension must be among the capabilities; endless lifetimes stay numbers', async () => {
+  const engine = engineOf('leaf')
+  const self = seededPeer('dave')
+  const extensions = [{ extensionType: 0xf0c3, extensionData: NONE }]
+  const odd = await outsideKeyPackage('dave', self, { extensions })
+  assert.is(codeOf(await engine.readKeyPackage(odd.message)), 'GROUP_COMMIT_INVALID')
+  const listed = [{ extensionType: POLICY_EXTENSION, extensionData: NONE }]
+  const notAfter = 0xffff_ffff_ffff_ffffn
+  const endless = await outsideKeyPackage('dave', self, { extensions: listed, notAfter })
+  const facts = must(await engine.readKeyPackage(endless.message))
+  assert.ok(Number.isSafeInteger(facts.notAfterMs) && facts.notAfterMs > NOW)
+})
+
 test.run()

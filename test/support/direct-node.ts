@@ -16,7 +16,8 @@ import { startHost } from './hosts.ts'
 import type { Name } from './hosts.ts'
 import { memoryStore } from './store.ts'
 
-const SEEDS: Readonly<Record<Name, number>> = {
+/** Ed25519 seeds are 32 times these octets. */
+export const SEEDS: Readonly<Record<Name, number>> = {
   alice: 1,
   bob: 2,
   carol: 3,
@@ -28,6 +29,8 @@ const SEEDS: Readonly<Record<Name, number>> = {
 /** A node under test. */
 export interface DirectNode extends Direct {
   readonly host: Host
+  /** What the store in memory holds, for a restart; empty over another store. */
+  readonly rows: Map<string, Bytes>
   readonly store: Store
   readonly events: EventLog
   /** Stops everything but the rows, which `rows` still holds. */
@@ -36,13 +39,20 @@ export interface DirectNode extends Direct {
   logged(kind?: AgentEvent['kind']): Promise<AgentEvent[]>
 }
 
+/** What is there before the node begins to listen. */
+export interface PreparedParts {
+  readonly host: Host
+  readonly store: Store
+  readonly events: EventLog
+}
+
 /** What tests change. */
 export interface DirectNodeOptions extends Partial<DirectOptions> {
   /** The rows of an earlier node: a restart. */
   readonly rows?: Map<string, Bytes>
   readonly listen?: string[]
   /** Called before the node begins to listen. */
-  readonly prepare?: (direct: Direct) => void
+  readonly prepare?: (direct: Direct, parts: PreparedParts) => void | Promise<void>
 }
 
 /** Starts a node; its store is in memory unless one is given. */
@@ -51,7 +61,8 @@ export async function startDirect(
   options: DirectNodeOptions = {},
 ): Promise<DirectNode> {
   const { rows, listen, prepare, ...rest } = options
-  const store = options.store ?? memoryStore(rows)
+  const held = rows ?? new Map<string, Bytes>()
+  const store = options.store ?? memoryStore(held)
   const host = options.host ?? (await startHost(name, listen === undefined ? {} : { listen }))
   const events = await openEventLog(store)
   const direct = await openDirect({
@@ -66,11 +77,12 @@ export async function startDirect(
     regressed: false,
     ...rest,
   })
-  prepare?.(direct)
+  await prepare?.(direct, { host, store, events })
   await direct.start()
   return {
     ...direct,
     host,
+    rows: held,
     store,
     events,
     async stop() {

@@ -29,20 +29,23 @@ export interface OutsideKeyPackage {
  * Makes a KeyPackage with ts-mls.
  *
  * @param signer - Whose key signs; the credential is always that of `name`.
+ * @param extra - Leaf extensions, and the end of the lifetime in seconds.
  */
 export async function outsideKeyPackage(
   name: string,
   signer: SeededPeer = seededPeer(name),
+  extra: { readonly extensions?: tsMls.Extension[]; readonly notAfter?: bigint } = {},
 ): Promise<OutsideKeyPackage> {
   const identity = peerIdToBytes(seededPeer(name).peer)
   const keys = { signKey: signer.secret, publicKey: native.signPublic(signer.secret) }
   const made = await tsMls.generateKeyPackageWithKey(
     { credentialType: 'basic', identity },
     ownCapabilities(),
-    { notBefore: 0n, notAfter: 9_999_999_999n },
+    { notBefore: 0n, notAfter: extra.notAfter ?? 9_999_999_999n },
     [],
     keys,
     outsideImpl,
+    extra.extensions ?? [],
   )
   const { publicPackage: keyPackage } = made
   const message = { version: 'mls10', wireformat: 'mls_key_package', keyPackage } as const
@@ -80,6 +83,11 @@ export class Outsider {
     const { newState, commit } = await tsMls.createCommit(context, options)
     this.state = newState
     return tsMls.encodeMlsMessage(commit)
+  }
+
+  /** Proposes on its own, to commit by reference later. */
+  async propose(proposal: Proposal): Promise<void> {
+    this.state = (await tsMls.createProposal(this.state, true, proposal, outsideImpl)).newState
   }
 
   async follow(commit: Bytes): Promise<void> {

@@ -17,6 +17,9 @@ import { withLeafAdded, withLeavesRemoved } from './tree/tree.ts'
 import type { Tree } from './tree/tree.ts'
 import { checkFreshKeys } from './tree/validate.ts'
 
+/** Everybody is removed, as many are added, and the policy changes. */
+const PROPOSALS_MAX: number = 2 * MEMBERS_MAX + 1
+
 /** A member to be added, its KeyPackage verified. */
 export interface Newcomer {
   readonly peer: PeerId
@@ -66,6 +69,7 @@ export function readChanges(suite: Suite, tree: Tree, commit: Commit): Changes {
 
 /** The proposals of a commit, none of them by reference. */
 export function inlineProposals(commit: Commit): MlsProposal[] {
+  ensure(commit.proposals.length <= PROPOSALS_MAX, 'too many proposals')
   return commit.proposals.map((entry) => {
     const proposal = entry.proposalOrRefType === 'proposal' ? entry.proposal : undefined
     return required(proposal, 'a proposal by reference')

@@ -1,6 +1,7 @@
 // How the engine's inner functions give up on a peer's bytes. Floor 0, pure.
 import type { Decoded } from '../../base/decode.ts'
 import { refused } from '../../base/decode.ts'
+import { ConclaveError } from '../../base/errors.ts'
 import type { EngineCode } from '../mls-engine.ts'
 
 /**
@@ -52,6 +53,20 @@ export async function answering<T>(run: () => T | Promise<T>): Promise<Decoded<T
     return { ok: true, value: await run() }
   } catch (error) {
     if (error instanceof Refusal) return refused(error.code)
+    throw error
+  }
+}
+
+/**
+ * Runs what decodes an own row, which no peer can spoil.
+ *
+ * @throws ConclaveError `STORE_CORRUPT` instead of a Refusal.
+ */
+export function orCorrupt<T>(run: () => T): T {
+  try {
+    return run()
+  } catch (error) {
+    if (error instanceof Refusal) throw new ConclaveError('STORE_CORRUPT', error.message)
     throw error
   }
 }

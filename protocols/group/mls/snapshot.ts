@@ -15,7 +15,7 @@ import { MESSAGE_KEY_BYTES } from './keys/secret-tree.ts'
 import type { NodeSecret, Ratchet, SecretTree } from './keys/secret-tree.ts'
 import { HASH_BYTES } from './keys/suite.ts'
 import type { Suite } from './keys/suite.ts'
-import { Refusal, required } from './refusal.ts'
+import { orCorrupt, required } from './refusal.ts'
 import { leafIndexOf } from './state.ts'
 import type { EpochState } from './state.ts'
 import { keyAt, rootHash } from './tree/tree.ts'
@@ -176,13 +176,4 @@ export function decodeCheckpoint(
 
 function check(condition: boolean, reason: string): void {
   if (!condition) throw new ConclaveError('STORE_CORRUPT', reason)
-}
-
-function orCorrupt<T>(run: () => T): T {
-  try {
-    return run()
-  } catch (error) {
-    if (error instanceof Refusal) throw new ConclaveError('STORE_CORRUPT', error.message)
-    throw error
-  }
 }

@@ -8,7 +8,7 @@ import { decodeRatchetTree, encodeRatchetTree } from 'ts-mls/ratchetTree.js'
 import { equalBytes } from '../../../base/bytes.ts'
 import type { Bytes } from '../../../base/bytes.ts'
 import type { EngineCode } from '../../mls-engine.ts'
-import { TREE_BYTES_MAX } from '../../types.ts'
+import { MEMBERS_MAX, TREE_BYTES_MAX } from '../../types.ts'
 import { Refusal, ensure } from '../refusal.ts'
 import { toTree } from '../tree/tree.ts'
 import type { Tree } from '../tree/tree.ts'
@@ -65,6 +65,8 @@ export function decodeBareGroupInfo(bytes: Bytes): GroupInfo {
 export function decodeTree(bytes: Bytes): Tree {
   ensure(bytes.length <= TREE_BYTES_MAX, 'the tree is too large')
   const tree = toTree(decodeStrictly(decodeRatchetTree, encodeRatchetTree, bytes))
+  // Leaves fill from the left: a tree is never wider than its group may be large.
+  ensure(tree.nodes.length < 2 * MEMBERS_MAX, 'the tree is too wide')
   const misplaced = tree.nodes.some(
     (node, index) => node !== undefined && (node.nodeType === 'leaf') !== (index % 2 === 0),
   )

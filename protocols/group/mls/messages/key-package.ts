@@ -20,7 +20,7 @@ import { HPKE_SECRET_BYTES } from '../keys/hpke.ts'
 import { SUITE_NAME } from '../keys/suite.ts'
 import type { Suite } from '../keys/suite.ts'
 import { ownCapabilities } from '../profile.ts'
-import { ensure } from '../refusal.ts'
+import { ensure, orCorrupt } from '../refusal.ts'
 import { verifyLeaf } from '../tree/validate.ts'
 
 /** Largest KeyPackage. */
@@ -154,7 +154,7 @@ export function decodeOwn(suite: Suite, secret: Bytes): PrivateKeyPackage {
   if (version !== VERSION || !reader.done || encoded === undefined) {
     throw new ConclaveError('STORE_CORRUPT', 'a KeyPackage of ours does not decode')
   }
-  const keyPackage = decodeStrictly(decodeKeyPackage, encodeKeyPackage, encoded)
+  const keyPackage = orCorrupt(() => decodeStrictly(decodeKeyPackage, encodeKeyPackage, encoded))
   return {
     keyPackage,
     ref: refOf(suite, keyPackage),
