@@ -1,22 +1,35 @@
 // The body of a message: an argument, or stdin. Floor 5.
+import { addAbortSignal } from 'node:stream'
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import { MESSAGE_BYTES_MAX } from '../api/client-limits.ts'
-import type { Invocation, Row } from './command.ts'
+import type { Invocation } from './command.ts'
 
-/** The body as the API takes it; refuses more than 60,000 bytes without reading on. */
-export async function bodyOf({ args, io }: Invocation, at: number): Promise<Row> {
+/** The body as the API takes it. */
+export type Body = { readonly text: string } | { readonly base64: string }
+
+/** Takes the body from the argument at `at`, else from stdin; refuses over 60,000 bytes without reading on. */
+export async function bodyOf(
+  { args, io }: Invocation,
+  at: number,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<Body> {
   const text = args[at]
   if (text !== undefined) {
     demandFit(Buffer.byteLength(text))
     return { text }
   }
-  const chunks: Buffer[] = []
+  const chunks: Uint8Array[] = []
   let length = 0
-  for await (const chunk of io.stdin) {
-    const bytes = Buffer.from(chunk as Uint8Array)
-    length += bytes.length
-    demandFit(length)
-    chunks.push(bytes)
+  const stdin = addAbortSignal(signal, io.stdin)
+  try {
+    for await (const chunk of stdin as AsyncIterable<Uint8Array>) {
+      length += chunk.length
+      demandFit(length)
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
   }
   return { base64: Buffer.concat(chunks).toString('base64') }
 }

@@ -1,58 +1,54 @@
-// Commands of groups. Floor 5.
-import type { Client } from '../api/client.ts'
-import { bodyOf } from './body.ts'
-import { cell, GROUP, list, PEER, segment, TIMEOUT, timeoutOf } from './command.ts'
-import type { Command, Invocation, Row } from './command.ts'
-import { FOLLOW, LIMIT, TYPE } from './direct-commands.ts'
-import { readOrFollow } from './follow.ts'
+// Commands of groups: being in one, and who is. Floor 5.
+import type { Group } from '../api/client.ts'
+import {
+  argument,
+  deadline,
+  deadlineOfNode,
+  given,
+  GROUP,
+  numberOf,
+  PEER,
+  textOf,
+  TIMEOUT,
+} from './command.ts'
+import type { Argument, Command, Invocation } from './command.ts'
+import { cell, cells, duration } from './text.ts'
 
-const GROUP_FIELDS = ['groupId', 'name', 'epoch', 'members', 'role', 'unread']
-const PEERS = { ...PEER, many: true }
+const FIELDS = ['groupId', 'name', 'epoch', 'members', 'role', 'unread'] as const
+const PEERS: Argument = { ...PEER, many: true }
 
-const printGroup = ({ name, groupId, epoch, members, role, unread }: Row): string =>
-  `${cell(name)}  ${cell(groupId)}  epoch ${cell(epoch)}  ${cell(members)} members  ${cell(role)}  ${cell(unread)} unread`
+const show = ({ name, groupId, epoch, members, role, unread }: Group): string =>
+  cells(name, groupId, `epoch ${epoch}`, `${members} members`, role, `${unread} unread`)
 
-const printEpoch = ({ groupId, epoch }: Row): string => `${cell(groupId)}  epoch ${cell(epoch)}`
-
-const printMessage = ({ receivedAt, from, text, base64, type }: Row): string =>
-  `${cell(receivedAt)}  ${cell(from)}  ${text === undefined ? `${cell(type)} base64:${cell(base64)}` : cell(text)}`
-
-async function call(
-  invocation: Invocation,
-  method: string,
-  path: string,
-  body?: Row,
-): Promise<unknown> {
-  const client = await invocation.client()
-  const signal = invocation.io.interrupted
-  return client.call(method, path, body === undefined ? { signal } : { body, signal })
+/** The peers behind the group: at least one, as the parser has seen to. */
+function peersOf({ args }: Invocation): [string, ...string[]] {
+  const [, first = '', ...others] = args
+  return [first, ...others]
 }
-
-const of = (invocation: Invocation, rest = ''): string =>
-  `/v1/groups/${segment(invocation.args[0])}${rest}`
 
 const create: Command = {
   name: 'group create',
   about: 'Makes a group with this agent as admin',
   args: [{ name: 'NAME', about: 'name of the group' }],
-  result: GROUP_FIELDS,
+  flags: [TIMEOUT],
+  result: FIELDS,
   errors: ['GROUP_NAME_TAKEN'],
   async run(invocation) {
-    invocation.print(
-      await call(invocation, 'POST', '/v1/groups', { name: invocation.args[0] }),
-      printGroup,
-    )
+    const name = argument(invocation, 0)
+    invocation.print(await invocation.client.createGroup(name, deadline(invocation)), show)
   },
 }
 
-const groups: Command = {
+const list: Command = {
   name: 'group list',
   about: 'Groups of this agent',
-  result: GROUP_FIELDS,
+  flags: [TIMEOUT],
+  result: FIELDS,
   errors: [],
   async run(invocation) {
-    for (const row of list(await call(invocation, 'GET', '/v1/groups')))
-      invocation.print(row, printGroup)
+    for (const group of await invocation.client.groups(deadline(invocation))) {
+      invocation.print(group, show)
+    }
   },
 }
 
@@ -60,6 +56,7 @@ const info: Command = {
   name: 'group info',
   about: 'One group: members, epoch, authenticator, age of the keys',
   args: [GROUP],
+  flags: [TIMEOUT],
   result: [
     'groupId',
     'name',
@@ -70,18 +67,20 @@ const info: Command = {
     'branch',
     'pending',
   ],
-  errors: ['USAGE_GROUP_UNKNOWN'],
+  errors: ['USAGE_GROUP_UNKNOWN', 'USAGE_AMBIGUOUS'],
   async run(invocation) {
-    invocation.print(await call(invocation, 'GET', of(invocation)), (row) =>
+    const info = await invocation.client.group(argument(invocation, 0), deadline(invocation))
+    invocation.print(info, (group) =>
       [
-        `${cell(row['name'])}  ${cell(row['groupId'])}`,
-        `epoch ${cell(row['epoch'])}  branch ${cell(row['branch'])}  keys ${cell(row['keyAgeSeconds'])} s old`,
-        `authenticator ${cell(row['authenticator'])}`,
-        ...list(row['members']).map((one) => {
-          const { peerId, name, role } = one as Row
-          return `${cell(role).padEnd(6)}  ${cell(peerId)}  ${cell(name)}`
-        }),
-        ...list(row['pending']).map((fact) => `pending: ${cell(fact)}`),
+        cells(group.name, group.groupId),
+        cells(
+          `epoch ${group.epoch}`,
+          `branch ${group.branch}`,
+          `keys ${duration(group.keyAgeSeconds)} old`,
+        ),
+        `authenticator ${cell(group.authenticator)}`,
+        ...group.members.map(({ role, peerId, name }) => cells(role.padEnd(6), peerId, name)),
+        ...group.pending.map((fact) => `pending: ${cell(fact)}`),
       ].join('\n'),
     )
   },
@@ -89,7 +88,7 @@ const info: Command = {
 
 const invite: Command = {
   name: 'group invite',
-  about: 'Adds members, in one commit where it can',
+  about: 'Adds members, in one commit where it can; they need not be online',
   args: [GROUP, PEERS],
   flags: [
     {
@@ -101,17 +100,26 @@ const invite: Command = {
     TIMEOUT,
   ],
   result: ['groupId', 'epoch', 'added'],
-  errors: ['GROUP_NOT_ADMIN', 'GROUP_ALREADY_MEMBER', 'STATE_NOT_REACHED', 'NETWORK_UNREACHABLE'],
+  errors: [
+    'GROUP_NOT_ADMIN',
+    'GROUP_ALREADY_MEMBER',
+    'GROUP_FULL',
+    'STATE_NOT_REACHED',
+    'NETWORK_UNREACHABLE',
+    'USAGE_GROUP_UNKNOWN',
+    'USAGE_PEER_UNKNOWN',
+  ],
   async run(invocation) {
-    const body = {
-      peers: invocation.args.slice(1),
-      until: invocation.flags['until'],
-      timeout: timeoutOf(invocation),
+    const request = {
+      peers: peersOf(invocation),
+      ...given({
+        until: textOf(invocation, 'until') as 'joined' | undefined, // its only choice
+        timeout: numberOf(invocation, 'timeout'),
+      }),
     }
-    invocation.print(
-      await call(invocation, 'POST', of(invocation, '/members'), body),
-      (row) => `epoch ${cell(row['epoch'])}, added ${list(row['added']).join(' ')}`,
-    )
+    const group = argument(invocation, 0)
+    const result = await invocation.client.invite(group, request, deadlineOfNode(invocation))
+    invocation.print(result, ({ epoch, added }) => `epoch ${epoch}, added ${cell(added)}`)
   },
 }
 
@@ -121,14 +129,13 @@ const remove: Command = {
   args: [GROUP, PEERS],
   flags: [TIMEOUT],
   result: ['groupId', 'epoch', 'removed'],
-  errors: ['GROUP_NOT_ADMIN', 'GROUP_NOT_MEMBER'],
+  errors: ['GROUP_NOT_ADMIN', 'GROUP_NOT_MEMBER', 'USAGE_GROUP_UNKNOWN', 'USAGE_PEER_UNKNOWN'],
   async run(invocation) {
-    const [, first, ...peers] = invocation.args
-    const path = of(invocation, `/members/${segment(first)}`)
-    invocation.print(
-      await call(invocation, 'DELETE', path, { peers }),
-      (row) => `epoch ${cell(row['epoch'])}, removed ${list(row['removed']).join(' ')}`,
-    )
+    const { client } = invocation
+    const peers = peersOf(invocation)
+    const group = argument(invocation, 0)
+    const result = await client.removeMembers(group, peers, deadline(invocation))
+    invocation.print(result, ({ epoch, removed }) => `epoch ${epoch}, removed ${cell(removed)}`)
   },
 }
 
@@ -136,84 +143,54 @@ const leave: Command = {
   name: 'group leave',
   about: 'Leaves a group; the last admin of others must promote one first',
   args: [GROUP],
+  flags: [TIMEOUT],
   result: ['groupId'],
-  errors: ['GROUP_LAST_ADMIN'],
+  errors: ['GROUP_LAST_ADMIN', 'USAGE_GROUP_UNKNOWN'],
   async run(invocation) {
-    invocation.print(
-      await call(invocation, 'POST', of(invocation, '/leave'), {}),
-      (row) => `left ${cell(row['groupId'])}`,
-    )
+    const left = await invocation.client.leave(argument(invocation, 0), deadline(invocation))
+    invocation.print(left, ({ groupId }) => `left ${cell(groupId)}`)
   },
 }
 
 const invitations: Command = {
   name: 'group invitations',
   about: 'Invitations that wait for an answer',
+  flags: [TIMEOUT],
   result: ['groupId', 'name', 'from'],
   errors: [],
   async run(invocation) {
-    for (const row of list(await call(invocation, 'GET', '/v1/invitations'))) {
-      invocation.print(
-        row,
-        ({ groupId, name, from }) => `${cell(name)}  ${cell(groupId)}  from ${cell(from)}`,
+    for (const invitation of await invocation.client.invitations(deadline(invocation))) {
+      invocation.print(invitation, ({ groupId, name, from }) =>
+        cells(name, groupId, `from ${from}`),
       )
     }
   },
 }
 
-const answer = (verb: 'join' | 'decline', about: string): Command => ({
-  name: `group ${verb}`,
-  about,
+const join: Command = {
+  name: 'group join',
+  about: 'Joins a group that this agent was invited to',
   args: [GROUP],
-  result: verb === 'join' ? GROUP_FIELDS : ['groupId'],
-  errors: ['USAGE_INVITATION_UNKNOWN'],
+  flags: [TIMEOUT],
+  result: FIELDS,
+  errors: ['USAGE_INVITATION_UNKNOWN', 'USAGE_AMBIGUOUS'],
   async run(invocation) {
-    const path = `/v1/invitations/${segment(invocation.args[0])}/${verb}`
-    invocation.print(
-      await call(invocation, 'POST', path, {}),
-      (row) => `${verb}: ${cell(row['groupId'])}`,
-    )
-  },
-})
-
-const send: Command = {
-  name: 'group send',
-  about: 'One message to the group; without TEXT the body is stdin',
-  args: [GROUP, { name: 'TEXT', about: 'the body', optional: true }],
-  flags: [TYPE],
-  result: ['id', 'groupId', 'epoch'],
-  errors: ['USAGE_MESSAGE_TOO_LARGE', 'USAGE_GROUP_UNKNOWN', 'GROUP_NOT_MEMBER'],
-  async run(invocation) {
-    const body = { ...(await bodyOf(invocation, 1)), type: invocation.flags['type'] }
-    invocation.print(
-      await call(invocation, 'POST', of(invocation, '/messages'), body),
-      ({ epoch, id }) => `sealed → the group, epoch ${cell(epoch)} (${cell(id)})`,
-    )
+    const joined = await invocation.client.join(argument(invocation, 0), deadline(invocation))
+    invocation.print(joined, show)
   },
 }
 
-const read: Command = {
-  name: 'group read',
-  about: 'Messages not yet read, oldest first',
+const decline: Command = {
+  name: 'group decline',
+  about: 'Declines an invitation',
   args: [GROUP],
-  flags: [
-    FOLLOW,
-    { name: 'all', about: "those read and this agent's own too" },
-    LIMIT,
-    { name: 'peek', about: 'leaves them unread' },
-    TIMEOUT,
-  ],
-  result: ['id', 'groupId', 'from', 'sentAt', 'receivedAt', 'type', 'text', 'base64', 'epoch'],
-  errors: ['USAGE_GROUP_UNKNOWN'],
+  flags: [TIMEOUT],
+  result: ['groupId'],
+  errors: ['USAGE_INVITATION_UNKNOWN', 'USAGE_AMBIGUOUS'],
   async run(invocation) {
-    const { all, limit, peek } = invocation.flags
-    const query = { all, limit, peek } as Record<string, string | number | boolean | undefined>
-    await readOrFollow(invocation, {
-      kind: 'group-message',
-      read: async (client: Client) =>
-        list(await client.call('GET', of(invocation, '/messages'), { query })) as Row[],
-      print: (row) => invocation.print(row, printMessage),
-    })
+    const group = argument(invocation, 0)
+    const declined = await invocation.client.decline(group, deadline(invocation))
+    invocation.print(declined, ({ groupId }) => `declined ${cell(groupId)}`)
   },
 }
 
@@ -223,39 +200,38 @@ const rekey: Command = {
   args: [GROUP],
   flags: [TIMEOUT],
   result: ['groupId', 'epoch'],
-  errors: ['GROUP_NOT_MEMBER'],
+  errors: ['GROUP_NOT_MEMBER', 'USAGE_GROUP_UNKNOWN'],
   async run(invocation) {
-    invocation.print(await call(invocation, 'POST', of(invocation, '/rekey'), {}), printEpoch)
+    const result = await invocation.client.rekey(argument(invocation, 0), deadline(invocation))
+    invocation.print(result, ({ groupId, epoch }) => cells(groupId, `epoch ${epoch}`))
   },
 }
 
-const setRole = (verb: 'promote' | 'demote', role: 'admin' | 'member', about: string): Command => ({
+const setRole = (verb: 'promote' | 'demote', role: Group['role'], about: string): Command => ({
   name: `group ${verb}`,
   about,
   args: [GROUP, PEER],
+  flags: [TIMEOUT],
   result: ['groupId', 'peerId', 'role'],
-  errors: ['GROUP_NOT_ADMIN', 'GROUP_NOT_MEMBER', 'GROUP_LAST_ADMIN'],
+  errors: ['GROUP_NOT_ADMIN', 'GROUP_NOT_MEMBER', 'GROUP_LAST_ADMIN', 'USAGE_GROUP_UNKNOWN'],
   async run(invocation) {
-    const path = of(invocation, `/members/${segment(invocation.args[1])}/role`)
-    invocation.print(
-      await call(invocation, 'PUT', path, { role }),
-      (row) => `${cell(row['peerId'])} is ${cell(row['role'])}`,
-    )
+    const [group, peer] = [argument(invocation, 0), argument(invocation, 1)]
+    const result = await invocation.client.setRole(group, peer, role, deadline(invocation))
+    invocation.print(result, (one) => `${cell(one.peerId)} is ${one.role}`)
   },
 })
 
+/** The table's part about groups, but for their messages. */
 export const GROUP_COMMANDS: readonly Command[] = [
   create,
-  groups,
+  list,
   info,
   invite,
   remove,
   leave,
   invitations,
-  answer('join', 'Joins a group this agent was invited to'),
-  answer('decline', 'Declines an invitation'),
-  send,
-  read,
+  join,
+  decline,
   rekey,
   setRole('promote', 'admin', 'Makes a member an admin'),
   setRole('demote', 'member', 'Makes an admin a member'),

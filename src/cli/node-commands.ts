@@ -1,31 +1,24 @@
 // Commands about the node itself, but for `up` and `id`, which main composes. Floor 5.
-import { waitUntilClosed } from '../api/client-home.ts'
-import { WAIT_SECONDS } from '../api/client-limits.ts'
-import { cell, list, PEER, segment, TIMEOUT, timeoutOf } from './command.ts'
-import type { Command, Invocation, Row } from './command.ts'
-
-const waiting = (invocation: Invocation): AbortSignal => {
-  const seconds = timeoutOf(invocation, WAIT_SECONDS) ?? WAIT_SECONDS
-  return AbortSignal.any([invocation.io.interrupted, AbortSignal.timeout(seconds * 1_000)])
-}
+import { argument, deadline, given, numberOf, PEER, TIMEOUT } from './command.ts'
+import type { Command } from './command.ts'
+import { cell, cells, duration, line, pairs } from './text.ts'
 
 const down: Command = {
   name: 'down',
   about: 'Stops the node and waits until it has closed',
   flags: [TIMEOUT],
   result: ['stopped'],
-  errors: ['NETWORK_NODE_NOT_RUNNING', 'STATE_TIMEOUT'],
+  errors: [],
   async run(invocation) {
-    const client = await invocation.client()
-    await client.call('POST', '/v1/shutdown', { body: {} })
-    await waitUntilClosed(invocation.home, client.api, { signal: waiting(invocation) })
-    invocation.print({ stopped: true }, () => 'stopped')
+    const stopped = await invocation.client.stop(deadline(invocation))
+    invocation.print(stopped, () => 'stopped')
   },
 }
 
 const status: Command = {
   name: 'status',
   about: 'One page about the node',
+  flags: [TIMEOUT],
   result: [
     'peerId',
     'did',
@@ -41,16 +34,18 @@ const status: Command = {
     'mailbox',
     'version',
   ],
-  errors: ['NETWORK_NODE_NOT_RUNNING'],
+  errors: [],
   async run(invocation) {
-    const client = await invocation.client()
-    invocation.print(await client.call('GET', '/v1/status'), (row) =>
-      Object.entries(row)
-        .map(
-          ([key, value]) =>
-            `${key.padEnd(13)} ${Array.isArray(value) ? value.map(cell).join(' ') || '-' : cell(value)}`,
-        )
-        .join('\n'),
+    const status = await invocation.client.status(deadline(invocation))
+    invocation.print(status, ({ uptimeSeconds, inbox, outbox, mailbox, ...page }) =>
+      pairs({
+        ...page,
+        up: duration(uptimeSeconds),
+        inbox: `${inbox.unread} unread, ${inbox.requests} requests`,
+        outbox: `${outbox.queued} queued, ${outbox.stored} stored`,
+        mailbox: mailbox.serving ? 'serving' : 'not serving',
+        custodians: mailbox.custodians,
+      }),
     )
   },
 }
@@ -58,30 +53,34 @@ const status: Command = {
 const ticket: Command = {
   name: 'ticket',
   about: 'A short text that another agent pastes into --bootstrap or contact add',
-  flags: [{ name: 'expires', value: 'DAYS', about: 'life of the ticket (30)', number: true }],
+  flags: [
+    { name: 'expires', value: 'DAYS', about: 'life of the ticket (30)', number: 'whole' },
+    TIMEOUT,
+  ],
   result: ['ticket'],
-  errors: ['NETWORK_NODE_NOT_RUNNING', 'USAGE_ARGUMENT'],
+  errors: [],
   async run(invocation) {
-    const client = await invocation.client()
-    const query = { expires: invocation.flags['expires'] as number | undefined }
-    invocation.print(await client.call('GET', '/v1/ticket', { query }), (row) =>
-      cell(row['ticket']),
-    )
+    const query = given({ expires: numberOf(invocation, 'expires') })
+    const result = await invocation.client.ticket(query, deadline(invocation))
+    invocation.print(result, ({ ticket: text }) => line(text))
   },
 }
 
 const peers: Command = {
   name: 'peers',
   about: 'Who is connected',
+  flags: [TIMEOUT],
   result: ['peerId', 'name', 'addresses', 'transport', 'relayed', 'rttMs', 'agent'],
-  errors: ['NETWORK_NODE_NOT_RUNNING'],
+  errors: [],
   async run(invocation) {
-    const client = await invocation.client()
-    for (const row of list(await client.call('GET', '/v1/peers'))) {
-      invocation.print(
-        row,
-        ({ peerId, name, transport, relayed, rttMs }) =>
-          `${cell(peerId)}  ${cell(name)}  ${cell(transport)}${relayed === true ? ' relayed' : ''}  ${cell(rttMs)} ms`,
+    for (const peer of await invocation.client.peers(deadline(invocation))) {
+      invocation.print(peer, ({ peerId, name, transport, relayed, rttMs }) =>
+        cells(
+          peerId,
+          name,
+          relayed ? `${transport}, relayed` : transport,
+          rttMs === null ? null : `${rttMs} ms`,
+        ),
       )
     }
   },
@@ -93,14 +92,13 @@ const ping: Command = {
   args: [PEER],
   flags: [TIMEOUT],
   result: ['rttMs', 'transport', 'relayed'],
-  errors: ['NETWORK_UNREACHABLE', 'STATE_TIMEOUT', 'USAGE_PEER_UNKNOWN'],
+  errors: ['NETWORK_UNREACHABLE', 'USAGE_PEER_UNKNOWN', 'USAGE_PEER_ID_INVALID'],
   async run(invocation) {
-    const client = await invocation.client()
-    const path = `/v1/ping/${segment(invocation.args[0])}`
-    const answer = await client.call('POST', path, { body: {}, signal: waiting(invocation) })
-    invocation.print(answer, ({ rttMs, transport, relayed }) => {
-      const { min, median, max } = rttMs as Row
-      return `min ${cell(min)}  median ${cell(median)}  max ${cell(max)} ms over ${cell(transport)}${relayed === true ? ', relayed' : ''}`
+    const peer = argument(invocation, 0)
+    const result = await invocation.client.ping(peer, {}, deadline(invocation))
+    invocation.print(result, ({ rttMs: { min, median, max }, transport, relayed }) => {
+      const over = `${cell(transport)}${relayed ? ', relayed' : ''}`
+      return `min ${min}  median ${median}  max ${max} ms over ${over}`
     })
   },
 }
@@ -109,22 +107,22 @@ const why: Command = {
   name: 'why',
   about: 'How PEER is or is not reachable, layer by layer, and the next command to run',
   args: [PEER],
+  flags: [TIMEOUT],
   result: ['peerId', 'reachable', 'steps', 'next'],
-  errors: ['USAGE_PEER_UNKNOWN'],
+  errors: ['USAGE_PEER_UNKNOWN', 'USAGE_PEER_ID_INVALID'],
   async run(invocation) {
-    const client = await invocation.client()
-    const answer = await client.call('GET', `/v1/why/${segment(invocation.args[0])}`)
+    const answer = await invocation.client.why(argument(invocation, 0), deadline(invocation))
     invocation.print(answer, ({ peerId, reachable, steps, next }) =>
       [
-        `${cell(peerId)} is reachable: ${cell(reachable)}`,
-        ...list(steps).map((one) => {
-          const { ok, layer, fact } = one as Row
-          return `${ok === true ? 'ok  ' : 'no  '} ${cell(layer).padEnd(10)} ${cell(fact)}`
-        }),
-        `next: ${cell(next)}`,
+        `${cell(peerId)} is reachable: ${reachable}`,
+        ...steps.map(
+          ({ ok, layer, fact }) => `${ok ? 'ok' : 'no'}  ${layer.padEnd(9)}  ${cell(fact)}`,
+        ),
+        ...(next === null ? [] : [`next: ${cell(next)}`]),
       ].join('\n'),
     )
   },
 }
 
+/** The table's part about the node. */
 export const NODE_COMMANDS: readonly Command[] = [down, status, ticket, peers, ping, why]

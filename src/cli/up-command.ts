@@ -1,13 +1,8 @@
 // `up` and `id`: the commands that work without a running node. What they do is handed in. Floor 5.
-import { spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
-import { ConclaveError } from '../../protocols/base/errors.ts'
-import { parseError } from '../api/client-errors.ts'
-import { cell, list, TIMEOUT, timeoutOf } from './command.ts'
+import { startDetached } from '../api/client-detach.ts'
+import { deadline, isOn, TIMEOUT } from './command.ts'
 import type { Command, Flag, Invocation, Row } from './command.ts'
-
-/** How long `up --detach` waits for the node to be ready. */
-const DETACH_SECONDS = 60
+import { pairs } from './text.ts'
 
 const MULTIADDR = { value: 'MULTIADDR', repeatable: true } as const
 
@@ -74,7 +69,7 @@ export function makeUpCommand(
     ],
     async run(invocation) {
       const ready = (row: Row): void => invocation.print(row, printReady)
-      if (invocation.flags['detach'] === true) ready(await startDetached(invocation))
+      if (isOn(invocation, 'detach')) ready(await detach(invocation))
       else await run(invocation, ready)
     },
   }
@@ -93,53 +88,18 @@ export function makeIdCommand(run: (invocation: Invocation) => Promise<Row>): Co
     errors: ['USAGE_HOME_MISSING', 'STORE_KEY_WRONG'],
     async run(invocation) {
       invocation.print(await run(invocation), ({ peerId, did, fingerprint }) =>
-        [
-          `peer         ${cell(peerId)}`,
-          `did          ${cell(did)}`,
-          `fingerprint  ${cell(fingerprint)}`,
-        ].join('\n'),
+        pairs({ peer: peerId, did, fingerprint }),
       )
     },
   }
 }
 
 const printReady = ({ peerId, addresses, home, ticket }: Row): string =>
-  [
-    `peer    ${cell(peerId)}`,
-    ...list(addresses).map((address) => `listens ${cell(address)}`),
-    `home    ${cell(home)}`,
-    `ticket  ${cell(ticket)}`,
-  ].join('\n')
+  pairs({ peer: peerId, listens: addresses, home, ticket })
 
 /** Starts the same command line without `--detach` as a process of its own, and waits for its ready line. */
-async function startDetached(invocation: Invocation): Promise<Row> {
+function detach(invocation: Invocation): Promise<Row> {
   const args = process.argv.slice(1).filter((arg) => arg !== '--detach' && arg !== '--json')
-  const child = spawn(process.execPath, [...process.execArgv, ...args, '--json'], {
-    detached: true,
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  const seconds = timeoutOf(invocation, DETACH_SECONDS) ?? DETACH_SECONDS
-  const line = await new Promise<string>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      child.kill()
-      reject(new ConclaveError('STATE_TIMEOUT', `the node was not ready within ${seconds} s`))
-    }, seconds * 1_000)
-    child.once('error', reject)
-    child.once('close', (code) => {
-      clearTimeout(timer)
-      reject(
-        new ConclaveError('BUG_INVARIANT', `the node ended with ${String(code)} and said nothing`),
-      )
-    })
-    createInterface(child.stdout).once('line', (text) => {
-      clearTimeout(timer)
-      resolve(text)
-    })
-  })
-  child.stdout.destroy()
-  child.unref()
-  const row = JSON.parse(line) as Row
-  const error = parseError(row)
-  if (error !== undefined) throw error
-  return row
+  const command = [process.execPath, ...process.execArgv, ...args, '--json'] as const
+  return startDetached(invocation.home, command, deadline(invocation))
 }

@@ -190,6 +190,7 @@ export const GROUP_MESSAGES: TUnsafe<GroupMessage[]> = listOf(
       text: Type.Optional(Type.String()),
       base64: Type.Optional(Type.String()),
       epoch: count,
+      gap: Type.Boolean(),
     }),
   ),
 )

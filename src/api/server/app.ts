@@ -6,6 +6,7 @@ import type { FastifyReply } from 'fastify'
 import { createServer } from 'node:http'
 import type { RequestListener, Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import { ConclaveError } from '../../../protocols/base/errors.ts'
 import { nearest } from '../../../protocols/base/nearest.ts'
 import { formatError, toConclaveError } from '../client-errors.ts'
@@ -47,6 +48,7 @@ export async function buildApp(
     routerOptions: { maxParamLength: PARAMETER_MAX },
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
+    clientErrorHandler: refuseConnection,
     frameworkErrors: (error, _request, reply) => void answerError(context, error, reply),
   }).withTypeProvider<TypeBoxTypeProvider>()
   app.setValidatorCompiler(compileCheck)
@@ -79,6 +81,28 @@ export async function buildApp(
   addEventRoutes(app, context)
   await app.ready()
   return app
+}
+
+/** Answers what is not even HTTP, or came too slowly, and hangs up. */
+function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+  const said = new ConclaveError(
+    'USAGE_ARGUMENT',
+    late ? 'the request took too long to arrive' : 'the request is not HTTP/1.1 within its limits',
+    { hint: `headers may have ${HEADER_BYTES_MAX} bytes` },
+  )
+  const body = JSON.stringify(formatError(said))
+  const head = [
+    'HTTP/1.1 400 Bad Request',
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 
 function makeServer(handler: RequestListener, tls: TlsPair | undefined): Server {
