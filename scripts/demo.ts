@@ -129,6 +129,47 @@ async function directMessage(from: Demo, to: Demo, text: string): Promise<string
   return `“${text}” ${String(sent['state'])} ${String(sent['via'])}, receipt in hand`
 }
 
+async function heardBy(reader: Demo, groupId: string, text: string): Promise<void> {
+  await until(`${reader.name} hears “${text}”`, async () =>
+    textIn(await reader.list(`groups/${groupId}/messages?all=true`), text),
+  )
+}
+
+/** Founds a group of three and removes carol from it; answers its id. */
+async function groupStory(alice: Demo, bob: Demo, carol: Demo): Promise<string> {
+  const all = [alice, bob, carol]
+  let groupId = ''
+  await step('alice founds a group and invites two', async () => {
+    const group = await alice.call('POST', 'groups', { name: 'ops' })
+    groupId = String(group['groupId'])
+    const peers = [bob, carol].map(({ ready }) => ready.peerId)
+    const body = { peers, until: 'joined', timeout: 20 }
+    const { epoch } = await alice.call('POST', `groups/${groupId}/members`, body)
+    return `one commit, epoch ${String(epoch)}; both have confirmed that they are in`
+  })
+  await step('each says something to the group', async () => {
+    for (const one of all) {
+      await one.call('POST', `groups/${groupId}/messages`, { text: `${one.name} here` })
+    }
+    for (const reader of all) {
+      for (const one of all) await heardBy(reader, groupId, `${one.name} here`)
+    }
+    return 'all three read all three'
+  })
+  await step('carol is removed', async () => {
+    await alice.call('DELETE', `groups/${groupId}/members/${carol.ready.peerId}`)
+    await alice.call('POST', `groups/${groupId}/messages`, { text: 'without carol' })
+    await heardBy(bob, groupId, 'without carol')
+    await until('carol learns it', async () =>
+      (await carol.list('groups')).length === 0 ? true : undefined,
+    )
+    const left = await carol.list(`groups/${groupId}/messages?all=true`)
+    demand(textIn(left, 'without carol') === undefined, 'carol reads nothing newer')
+    return 'bob reads on, carol cannot'
+  })
+  return groupId
+}
+
 async function story(): Promise<void> {
   const alice = new Demo('alice', '--relay')
   await step('alice starts, the bootstrap peer', async () => {
@@ -158,8 +199,11 @@ async function story(): Promise<void> {
     directMessage(carol, bob, 'shipping it'),
   )
 
+  const groupId = await groupStory(alice, bob, carol)
+
   await step('bob is killed with SIGKILL', async () => {
     await bob.stop('SIGKILL')
+    await alice.call('POST', `groups/${groupId}/messages`, { text: 'while you were away' })
     const sent = await carol.call('POST', 'messages', {
       to: bob.ready.peerId,
       text: 'call me',
@@ -175,6 +219,12 @@ async function story(): Promise<void> {
     return 'same peer ID, and what waited has arrived'
   })
   await step('bob → carol, the same session', () => directMessage(bob, carol, 'here I am'))
+  await step('the group goes on where it was', async () => {
+    await heardBy(bob, groupId, 'while you were away')
+    await bob.call('POST', `groups/${groupId}/messages`, { text: 'back' })
+    await heardBy(alice, groupId, 'back')
+    return 'bob reads what was said meanwhile, and is heard'
+  })
   await step('all stop', async () => {
     await Promise.all(all.map((demo) => demo.stop('SIGTERM')))
     return 'cleanly'

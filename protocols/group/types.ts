@@ -164,12 +164,17 @@ export const FRAME_BYTES_MAX = 262_144
 export const INLINE_BODY_BYTES_MAX = 65_536
 /** Largest sealed commit at all. */
 export const SEALED_BODY_BYTES_MAX = 1_048_576
+/** Largest CommitRecord: one that adds 1,024 members. */
+export const RECORD_BYTES_MAX = 163_840
 /** Largest ratchet tree that travels inside a JoinPackage. */
 export const INLINE_TREE_BYTES_MAX = 32_768
 /** Largest ratchet tree at all. */
 export const TREE_BYTES_MAX = 1_048_576
 /** Largest JoinPackage: the content of one handoff item. */
 export const JOIN_PACKAGE_BYTES_MAX = 60_000
+/** Addresses of the inviter in a JoinPackage. */
+export const JOIN_ADDRESSES_MAX = 8
+export const JOIN_ADDRESS_BYTES_MAX = 256
 export const ACKS_PER_FRAME_MAX = 64
 /** Largest acceptable distance of a frame's hour into the past and the future. */
 export const FRAME_PAST_HOURS_MAX = 24
@@ -181,7 +186,15 @@ export const PAST_EPOCHS_MAX = 8
 /** For how long they are kept at most. */
 export const PAST_EPOCHS_MS: number = 24 * HOUR_MS
 /** Largest frame of group-sync. */
-export const SYNC_FRAME_BYTES_MAX = 262_144
+export const SYNC_FRAME_BYTES_MAX = 327_680
+/** Log keys, records or acks in one frame of group-sync. */
+export const SYNC_IDS_MAX = 1_024
+/** Frames asked for at once. */
+export const SYNC_GET_MAX = 256
+/** Commits that a request for records names. */
+export const SYNC_KNOWN_MAX = 64
+/** Octets of a sealed commit or a tree in one frame of group-sync. */
+export const SYNC_CHUNK_BYTES_MAX = 65_536
 /** Frames are kept for this long, or this many octets a group. */
 export const LOG_MS: number = 30 * DAY_MS
 export const LOG_BYTES_MAX = 268_435_456

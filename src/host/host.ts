@@ -109,6 +109,7 @@ export class ConclaveHost implements Host {
   readonly #log: HostLog | undefined
   readonly #dialler: Dialler
   readonly #keepAlive: KeepAlive
+  readonly #bootstrap = new Set<PeerId>()
   readonly #book: PeerBook
   readonly #reachability: ReachabilityWatch
   readonly #pruning: NodeJS.Timeout
@@ -154,6 +155,7 @@ export class ConclaveHost implements Host {
     if (this.#options.relay && this.#options.announce.length === 0) this.#announceBound()
     for (const { peer, address } of bootstrap) {
       await this.#node.peerStore.merge(toLibp2pPeerId(peer), { multiaddrs: [address] })
+      this.#bootstrap.add(peer)
       this.keepAlive(peer)
     }
   }
@@ -228,6 +230,7 @@ export class ConclaveHost implements Host {
   }
 
   release(peer: PeerId): void {
+    if (this.#bootstrap.has(peer)) return // kept for ever, whoever else wanted it
     this.#keepAlive.release(peer)
     this.#tag(peer)
   }

@@ -20,7 +20,8 @@ import { openDirect } from './direct.ts'
 import type { Direct } from './direct.ts'
 import { openEventLog } from './events.ts'
 import type { EventLog } from './events.ts'
-import { openGroups } from './groups.ts'
+import { makeGroupService } from './group-service.ts'
+import { Groups } from './groups.ts'
 import { hostStorage } from './host-storage.ts'
 import { loadIdentity } from './identity-key.ts'
 import type { OwnIdentity } from './identity-key.ts'
@@ -85,15 +86,36 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
     ...(orderWaitMs !== undefined && { orderWaitMs }),
   })
   stack.defer(() => direct.close())
-  const groups = openGroups()
+  const groups = await Groups.open({
+    host,
+    store: opened.store,
+    direct,
+    primitives: native,
+    random: randomBytes,
+    now,
+    events,
+    secret: identity.secret.reveal(),
+    open,
+  })
+  stack.defer(() => groups.close())
   await direct.start()
+  await groups.start()
   if (opened.regressed) {
     options.log.warn(
       {},
       'this home was restored from a backup: old sessions only receive, new ones are opened',
     )
   }
-  return new RunningAgent({ options, host, identity, direct, events, groups }, stack.move())
+  const service = makeGroupService({
+    groups,
+    nameOf: async (peer) =>
+      (await direct.contacts.list()).find(({ peerId }) => peerId === peer)?.name ?? null,
+    befriend: async (peer) => {
+      if (!(await direct.contacts.isContact(peer))) await direct.contacts.add(peer)
+    },
+  })
+  const parts = { options, host, identity, direct, events, groups: service }
+  return new RunningAgent(parts, stack.move())
 }
 
 async function startHost(

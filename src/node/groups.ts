@@ -1,45 +1,418 @@
-// Groups of this agent. Floor 3. The protocol's engine is there (protocols/group); the service is not put together yet, and
-// says so: there is no group, and none can be made.
-import { ConclaveError } from '../../protocols/base/errors.ts'
-import type { GroupService } from './types.ts'
+// Groups of this agent: found, join, change, talk. Floor 3. What a group is, its machine decides; here the groups
+// meet the host, direct messages and the agent.
+import type { Bytes } from '../../protocols/base/bytes.ts'
+import { ConclaveError, invariant } from '../../protocols/base/errors.ts'
+import type { PeerId } from '../../protocols/base/ids.ts'
+import type { Primitives } from '../../protocols/base/primitives.ts'
+import type { TimeMs } from '../../protocols/base/time.ts'
+import { DAY_MS, SECOND_MS } from '../../protocols/base/time.ts'
+import { nodeOf } from '../../protocols/group/chain.ts'
+import {
+  firstPolicy,
+  foundGroup,
+  joinGroup,
+  makeGenesis,
+  readJoinPackage,
+} from '../../protocols/group/founding.ts'
+import { idBytes, toGroupId } from '../../protocols/group/ids.ts'
+import { encodeJoinPackage } from '../../protocols/group/join-package.ts'
+import { describeEpoch } from '../../protocols/group/jobs.ts'
+import { makeMlsEngine } from '../../protocols/group/mls/engine.ts'
+import type { Identity, MlsEngine } from '../../protocols/group/mls-engine.ts'
+import { encodePolicy, isGroupName } from '../../protocols/group/policy.ts'
+import { printOf } from '../../protocols/group/sync-frames.ts'
+import type { GroupEffect, GroupState } from '../../protocols/group/state.ts'
+import type { GroupKit } from '../../protocols/group/turn.ts'
+import {
+  INLINE_TREE_BYTES_MAX,
+  JOIN_ADDRESSES_MAX,
+  JOIN_HANDOFF,
+} from '../../protocols/group/types.ts'
+import type { GroupId, JoinPackage } from '../../protocols/group/types.ts'
+import { openGossip } from '../handlers/group.ts'
+import type { Gossip } from '../handlers/group.ts'
+import { serveGroupSync } from '../handlers/group-sync.ts'
+import type { GroupSync, SyncSource } from '../handlers/group-sync.ts'
+import type { Host } from '../host/types.ts'
+import type { Op, Store } from '../store/types.ts'
+import type { Direct } from './direct.ts'
+import type { Taken } from './effect-rows.ts'
+import type { EventLog } from './events.ts'
+import { Invitations, OPEN_GROUPS_MAX, readInvitation } from './group-invitations.ts'
+import type { KeptInvitation } from './group-invitations.ts'
+import { openGroupKeys } from './group-keys.ts'
+import type { GroupKeys } from './group-keys.ts'
+import { Neighbours } from './group-neighbours.ts'
+import { dropMembership, groupIds, saveRows, stateRows } from './group-rows.ts'
+import { GroupSyncing, sourceFor } from './group-syncing.ts'
+import { othersOf, RunningGroup } from './running-group.ts'
+import type { GroupPorts } from './running-group.ts'
 
-/** Opens the groups. */
-export function openGroups(): GroupService {
-  const unknown = (group: string): Promise<never> =>
-    Promise.reject(
-      new ConclaveError('USAGE_GROUP_UNKNOWN', `there is no group ${group.slice(0, 80)}`, {
-        hint: 'conclave group list shows the groups of this agent',
-      }),
-    )
-  const notInvited = (group: string): Promise<never> =>
-    Promise.reject(
-      new ConclaveError(
-        'USAGE_INVITATION_UNKNOWN',
-        `no invitation to ${group.slice(0, 80)} waits`,
-        {
-          hint: 'conclave group invitations shows those that do',
-        },
-      ),
-    )
-  return {
-    create: () =>
-      Promise.reject(
-        new ConclaveError('LIMIT_DENIED', 'this version makes no groups yet', {
-          hint: 'direct messages work: conclave send',
-        }),
-      ),
-    list: () => Promise.resolve([]),
-    resolve: unknown,
-    info: unknown,
-    invite: unknown,
-    remove: unknown,
-    leave: unknown,
-    rekey: unknown,
-    setRole: unknown,
-    send: unknown,
-    read: unknown,
-    invitations: () => Promise.resolve([]),
-    join: notInvited,
-    decline: notInvited,
+/** Pause before a JoinPackage is handed off again, or a group joined again, after a failure. */
+const RETRY_MS: number = 5 * SECOND_MS
+
+/** What groups are made with. */
+export interface GroupsOptions {
+  readonly host: Host
+  readonly store: Store
+  readonly direct: Direct
+  readonly primitives: Primitives
+  readonly random: (length: number) => Bytes
+  readonly now: () => TimeMs
+  readonly events: EventLog
+  /** Ed25519 seed of the host's peer ID. */
+  readonly secret: Bytes
+  /** Treat strangers as contacts. */
+  readonly open: boolean
+}
+
+/** All groups of a running node; `group-service.ts` is their face. */
+export class Groups {
+  readonly options: GroupsOptions
+  readonly engine: MlsEngine
+  readonly invitations: Invitations
+  readonly #kit: GroupKit
+  readonly #self: Identity
+  readonly #keys: GroupKeys
+  readonly #neighbours: Neighbours
+  readonly #running = new Map<GroupId, RunningGroup>()
+  readonly #syncing = new Map<GroupId, GroupSyncing>()
+  readonly #joining = new Map<GroupId, Promise<RunningGroup>>()
+  readonly #stops: (() => void)[] = []
+  readonly #closing = new AbortController()
+  readonly #gossip: Gossip
+  #sync: GroupSync | undefined
+
+  private constructor(
+    options: GroupsOptions,
+    parts: { engine: MlsEngine; self: Identity; keys: GroupKeys; invitations: Invitations },
+  ) {
+    const { host, primitives, secret, now } = options
+    this.options = options
+    this.engine = parts.engine
+    this.invitations = parts.invitations
+    this.#self = parts.self
+    this.#keys = parts.keys
+    this.#kit = { primitives, peer: host.peerId, secret }
+    this.#neighbours = new Neighbours(host)
+    this.#gossip = openGossip({ host, primitives, now })
   }
+
+  /** Opens the groups; handoffs and KeyPackages are taken and served at once, groups from `start` on. */
+  static async open(options: GroupsOptions): Promise<Groups> {
+    const { store, primitives, random, secret, host, now, direct } = options
+    const engine = makeMlsEngine({ primitives, random })
+    const self: Identity = {
+      peer: host.peerId,
+      sign: (message) => primitives.sign(secret, message),
+    }
+    const keys = await openGroupKeys({ store, engine, self, now })
+    const invitations = await Invitations.open(store)
+    const groups = new Groups(options, { engine, self, keys, invitations })
+    direct.prekeys.setKeyPackages(keys)
+    direct.messages.onHandoff(JOIN_HANDOFF, (from, content, facts) =>
+      groups.#takeHandoff(from, content, facts),
+    )
+    return groups
+  }
+
+  /** Takes up every group, and serves syncs. */
+  async start(): Promise<void> {
+    const { host, now } = this.options
+    this.#sync = await serveGroupSync({
+      host,
+      now,
+      server: { source: (groupId, peer) => this.#sourceFor(groupId, peer) },
+    })
+    for (const groupId of await groupIds(this.options.store)) await this.#take(groupId)
+    this.#stops.push(host.onPeer(({ kind, peer }) => kind === 'connected' && this.#met(peer)))
+    const forgetting = setInterval(() => void this.#keys.forget().catch(() => undefined), DAY_MS)
+    forgetting.unref()
+    this.#stops.push(() => clearInterval(forgetting))
+    for (const invitation of this.invitations.accepted()) this.#joinLater(invitation, 0)
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    for (const stop of this.#stops.splice(0)) stop()
+    for (const syncing of this.#syncing.values()) syncing.close()
+    await Promise.allSettled(this.#joining.values())
+    await Promise.all([...this.#running.values()].map((group) => group.close()))
+    this.#neighbours.close()
+  }
+
+  /** Groups that there are rows of, those that this agent is out of included. */
+  all(): RunningGroup[] {
+    return [...this.#running.values()]
+  }
+
+  get(groupId: string): RunningGroup | undefined {
+    return this.#running.get(groupId as GroupId)
+  }
+
+  /** Founds a group with this agent as its admin. */
+  async found(name: string): Promise<RunningGroup> {
+    if (!isGroupName(name)) {
+      throw new ConclaveError('USAGE_ARGUMENT', 'not a name for a group', {
+        hint: 'give 1 to 64 characters without control characters',
+      })
+    }
+    const { random, now, host } = this.options
+    const groupId = toGroupId(random(32))
+    const nowMs = now()
+    const policy = firstPolicy(host.peerId, name)
+    const handle = await this.engine.create({
+      groupId: idBytes(groupId),
+      self: this.#self,
+      policy: encodePolicy(policy),
+      nowMs,
+    })
+    const { groupInfoHash } = this.engine.info(handle)
+    const genesis = makeGenesis(this.#kit, { groupId, policy, groupInfoHash, nowMs })
+    const epoch = await describeEpoch(this.engine, handle, genesis.commitId)
+    this.engine.dispose(handle)
+    const founded = foundGroup(this.#kit, genesis.bytes, epoch, nowMs)
+    invariant(founded.ok, 'an own genesis is valid')
+    await this.#begin(founded.value, [])
+    return this.#demand(groupId)
+  }
+
+  /** Accepts an invitation that waits, and joins. */
+  async accept(invitation: KeptInvitation): Promise<RunningGroup> {
+    return this.#join(await this.invitations.accept(invitation))
+  }
+
+  async #begin(
+    [state, effects]: readonly [GroupState, readonly GroupEffect[]],
+    extra: readonly Op[],
+  ): Promise<void> {
+    const { store, events } = this.options
+    const ops = [...extra, ...stateRows(undefined, state)]
+    for (const effect of effects) {
+      if (effect.kind === 'changed') {
+        const { policy, epoch, roster } = nodeOf(state.chain, state.tip).view
+        const fact = { groupId: state.groupId, name: policy.name, epoch, members: roster.size }
+        ops.push(...events.append('group', { ...fact, phase: state.phase }))
+      } else ops.push(...saveRows(state.groupId, effect as Parameters<typeof saveRows>[1]))
+    }
+    await store.commit(ops)
+    events.wake()
+    await this.#take(state.groupId)
+  }
+
+  async #take(groupId: GroupId): Promise<void> {
+    const group = await RunningGroup.open(this.#ports(), groupId)
+    if (group === undefined) return
+    const sync = this.#sync
+    invariant(sync !== undefined, 'groups run after start')
+    const { host, primitives, now } = this.options
+    this.#running.set(groupId, group)
+    this.#syncing.set(groupId, new GroupSyncing(group, { host, sync, primitives, now }))
+    this.#neighbours.set(groupId, this.#neighboursOf(group))
+    this.#syncing.get(groupId)?.soon()
+  }
+
+  #ports(): GroupPorts {
+    const { store, events, random, now } = this.options
+    return {
+      store,
+      kit: this.#kit,
+      engine: this.engine,
+      gossip: this.#gossip,
+      events,
+      random,
+      now,
+      onChanged: (group) => this.#neighbours.set(group.groupId, this.#neighboursOf(group)),
+      wantSync: (group) => this.#syncing.get(group.groupId)?.soon(),
+      onPublished: (group, count) => this.#syncing.get(group.groupId)?.published(count),
+      handJoin: (group, effect) => void this.#handJoin(group, effect),
+    }
+  }
+
+  #neighboursOf(group: RunningGroup): PeerId[] {
+    const { phase } = group.state
+    return phase === 'member' || phase === 'leaving' ? othersOf(group) : []
+  }
+
+  /** A member has connected: it may hold what we lack. */
+  #met(peer: PeerId): void {
+    for (const [groupId, group] of this.#running) {
+      const { phase } = group.state
+      if (phase !== 'member' && phase !== 'leaving') continue
+      if (group.view.roster.has(peer)) this.#syncing.get(groupId)?.soon(peer)
+    }
+  }
+
+  #sourceFor(groupId: GroupId, peer: PeerId): SyncSource | 'unknownGroup' | 'denied' {
+    const group = this.#running.get(groupId)
+    if (group === undefined || group.state.phase === 'left') return 'unknownGroup'
+    const { store, primitives } = this.options
+    return sourceFor(group, peer, {
+      store,
+      primitives,
+      differs: (from) => this.#syncing.get(groupId)?.soon(from),
+    })
+  }
+
+  async #handJoin(
+    group: RunningGroup,
+    { peer, commitId, joinPackage }: Extract<GroupEffect, { kind: 'handJoin' }>,
+  ): Promise<void> {
+    const { direct, host } = this.options
+    try {
+      const tree = await group.readTree(joinPackage.treeHash)
+      const isInline = tree !== undefined && tree.length <= INLINE_TREE_BYTES_MAX
+      const content = encodeJoinPackage({
+        ...joinPackage,
+        tree: isInline ? tree : new Uint8Array(0),
+        addresses: host.addresses().slice(0, JOIN_ADDRESSES_MAX),
+      })
+      await direct.messages.handoff(peer, JOIN_HANDOFF, content)
+      group.tell({ kind: 'joinHandedOff', commitId, peer })
+    } catch {
+      const timer = setTimeout(() => {
+        if (!group.isClosed)
+          void this.#handJoin(group, { kind: 'handJoin', peer, commitId, joinPackage })
+      }, RETRY_MS)
+      timer.unref()
+    }
+  }
+
+  /** Takes a JoinPackage in the batch of the handoff: joined by at once, or kept for the agent to decide. */
+  #takeHandoff(
+    from: PeerId,
+    content: Bytes,
+    { trust }: { readonly trust: 'contact' | 'open' | 'stranger' },
+  ): Taken | undefined {
+    const { primitives, events, now } = this.options
+    const joinPackage = readInvitation(primitives, from, content)
+    if (joinPackage === undefined) return undefined
+    const { groupId } = joinPackage
+    const known = this.#running.get(groupId)
+    const isMember = known?.state.phase === 'member'
+    // A group that we are in is joined anew only where its branch is not ours: the one that we are on has lost.
+    if (isMember && !readsAnew(this.#kit, known, joinPackage)) return undefined
+    const openGroups = [...this.#running.values()].filter(({ state }) => state.phase === 'member')
+    const isAccepted =
+      isMember || trust === 'contact' || (trust === 'open' && openGroups.length < OPEN_GROUPS_MAX)
+    if (!isAccepted && !this.invitations.hasRoom(from)) return undefined
+    const one = {
+      groupId,
+      from,
+      receivedAt: now(),
+      isAccepted,
+      joinPackage,
+      bytes: Uint8Array.from(content),
+    }
+    const { ops, after } = this.invitations.keep(one)
+    const fact = { groupId, name: joinPackage.policy.name, from }
+    return {
+      ops: isAccepted ? ops : [...ops, ...events.append('invitation', fact)],
+      after: () => {
+        after()
+        if (isAccepted) this.#joinLater(one, 0)
+        else events.wake()
+      },
+    }
+  }
+
+  #joinLater(invitation: KeptInvitation, delayMs: number): void {
+    const timer = setTimeout(() => {
+      // Before the start nobody can be asked; `start` takes up what is accepted.
+      if (this.#closing.signal.aborted || this.#sync === undefined) return
+      this.#join(invitation).catch((error: unknown) => {
+        const isFinal = error instanceof ConclaveError && error.retry === 'never'
+        if (!isFinal && !this.#closing.signal.aborted) this.#joinLater(invitation, RETRY_MS)
+      })
+    }, delayMs)
+    timer.unref()
+  }
+
+  /** Joins by an invitation; one that cannot be joined by is dropped. */
+  #join(invitation: KeptInvitation): Promise<RunningGroup> {
+    const { groupId } = invitation
+    const joining = this.#joining.get(groupId)
+    if (joining !== undefined) return joining
+    const done = this.#joinBy(invitation).finally(() => this.#joining.delete(groupId))
+    this.#joining.set(groupId, done)
+    return done
+  }
+
+  async #joinBy({ joinPackage, groupId, from }: KeptInvitation): Promise<RunningGroup> {
+    const { store, host, now } = this.options
+    const refuse = async (code: ConstructorParameters<typeof ConclaveError>[0]): Promise<never> => {
+      await this.invitations.decline(groupId)
+      throw new ConclaveError(code, 'this invitation cannot be joined by', {
+        hint: 'ask the inviter for another one',
+      })
+    }
+    await host.addAddresses(from, joinPackage.addresses)
+    const read = readJoinPackage(this.#kit, joinPackage)
+    if (!read.ok) return refuse(read.code)
+    const own = read.value.record.adds.find(({ member }) => member.peer === host.peerId)
+    const secret = own && (await this.#keys.secret(own.keyPackageRef))
+    if (own === undefined || secret === undefined) return refuse('GROUP_NOT_FOR_ME')
+    const tree = await this.#treeOf(joinPackage, from)
+    const { welcome } = joinPackage
+    const joined = await this.engine.join({ welcome, secret, tree, self: this.#self })
+    if (!joined.ok) return refuse(joined.code)
+    const epoch = await describeEpoch(this.engine, joined.value, read.value.record.commitId)
+    this.engine.dispose(joined.value)
+    const begun = joinGroup(this.#kit, joinPackage, epoch, now())
+    if (!begun.ok) return refuse(begun.code)
+    const [first, effects] = begun.value
+    const before = await this.#end(groupId)
+    const isSame = before !== undefined && before.self.gen === first.self.gen
+    const state = isSame ? { ...first, n: before.n, seq: before.seq } : first
+    const over = before === undefined ? [] : await dropMembership(store, groupId)
+    const dropped = this.invitations.drop(groupId)
+    await this.#begin(
+      [state, effects],
+      [...over, ...dropped.ops, ...(await this.#keys.used(own.keyPackageRef))],
+    )
+    dropped.after()
+    return this.#demand(groupId)
+  }
+
+  async #treeOf({ tree, treeHash, groupId }: JoinPackage, from: PeerId): Promise<Bytes> {
+    if (tree.length > 0) return tree
+    const { primitives } = this.options
+    const nothing = printOf(primitives, []).print
+    const hello = {
+      groupId,
+      tip: '0'.repeat(64) as never,
+      records: 0,
+      recordsPrint: nothing,
+      logCount: 0,
+      logPrint: nothing,
+    }
+    const found = await this.#sync?.tree(from, hello, treeHash, this.#closing.signal)
+    if (found !== undefined) return found
+    throw new ConclaveError('NETWORK_UNREACHABLE', 'the ratchet tree of the group is not at hand', {
+      hint: 'it is fetched again while this node runs',
+    })
+  }
+
+  /** Ends a group that runs, before another membership of it begins. */
+  async #end(groupId: GroupId): Promise<GroupState | undefined> {
+    const group = this.#running.get(groupId)
+    if (group === undefined) return undefined
+    this.#syncing.get(groupId)?.close()
+    await group.close()
+    this.#running.delete(groupId)
+    this.#syncing.delete(groupId)
+    return group.state
+  }
+
+  #demand(groupId: GroupId): RunningGroup {
+    const group = this.#running.get(groupId)
+    invariant(group !== undefined, 'a group that was begun runs')
+    return group
+  }
+}
+
+/** True if a JoinPackage is for a branch that our chain does not have. */
+function readsAnew(kit: GroupKit, group: RunningGroup | undefined, p: JoinPackage): boolean {
+  const read = readJoinPackage(kit, p)
+  return read.ok && group?.state.chain.nodes.has(read.value.record.commitId) === false
 }

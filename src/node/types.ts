@@ -193,6 +193,8 @@ export interface GroupMessage {
   readonly text?: string
   readonly base64?: string
   readonly epoch: number
+  /** Messages of the same author before it are missing. */
+  readonly gap: boolean
 }
 
 export interface Invitation {

@@ -1,4 +1,4 @@
-// A direct message over each transport, with nothing above them changed: two library nodes on real sockets.
+// A direct message and a group over each transport, with nothing above them changed: two library nodes on real sockets.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -56,6 +56,15 @@ async function converse(alice: Node, bob: Node): Promise<void> {
     await message.handled()
     break
   }
+  const ops = await alice.groups.create('ops')
+  await ops.invite([bob.peerId], { until: 'joined', timeoutMs: 20_000 })
+  await ops.send('hello, everyone')
+  const joined = await bob.groups.get('ops')
+  for await (const message of joined.messages()) {
+    assert.is(message.text, 'hello, everyone')
+    assert.is(message.from, alice.peerId)
+    break
+  }
 }
 
 async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
@@ -76,7 +85,7 @@ for (const { name, listen, transports, seen } of CASES) {
     console.log(`skipped: e2e · transports: ${name}: its binary is absent`)
     continue
   }
-  test(`a direct message runs over ${name}`, () =>
+  test(`a direct message and a group run over ${name}`, () =>
     withFolder(async (folder) => {
       const common = { transports, mdns: false } as const
       await using alice = await createNode({
@@ -96,7 +105,7 @@ for (const { name, listen, transports, seen } of CASES) {
     }))
 }
 
-test('a direct message runs over a relayed circuit', () =>
+test('a direct message and a group run over a relayed circuit', () =>
   withFolder(async (folder) => {
     const common = { transports: ['tcp'], mdns: false } satisfies {
       transports: Transports

@@ -1,0 +1,311 @@
+// Following the selected branch: epoch after epoch, with acks, and the end of old secrets (spec.md §4.3). Floor 0, pure.
+import { compareBytes, concat, equalBytes } from '../base/bytes.ts'
+import type { Bytes } from '../base/bytes.ts'
+import type { PeerId } from '../base/ids.ts'
+import { markFailed, nodeOf, pathFrom } from './chain.ts'
+import type { ChainNode } from './chain.ts'
+import { toCommitId } from './ids.ts'
+import type { Job, JobResult, NewEpoch } from './jobs.ts'
+import { makeGeneration, openBody } from './keys.ts'
+import { reviewOutbox } from './messages.ts'
+import type { CommitContent } from './mls-engine.ts'
+import { encodePolicy } from './policy.ts'
+import { isNewer, selectTip } from './selection.ts'
+import { checkOf, signAck } from './signed-notes.ts'
+import type { HeldEpoch, Listening } from './state.ts'
+import type { GroupTurn } from './turn.ts'
+import {
+  GENERATION_HOLD_MS,
+  GENERATION_LINGER_MS,
+  PAST_EPOCHS_MAX,
+  PAST_EPOCHS_MS,
+} from './types.ts'
+import type { CommitId, RecordAdd } from './types.ts'
+
+/** The next epoch to adopt, if another tip than ours is selected and nothing holds it back. */
+export function followJob(turn: GroupTurn): Job | undefined {
+  const selected = selectTip(turn.state.chain, turn.state.votes)
+  if (selected === turn.state.tip) return undefined
+  const { syncs, syncUntil, holdUntil } = turn.state.volatile
+  // What the next epoch would outdate is opened first; a sync that makes no progress holds nothing up.
+  if ((syncs > 0 && turn.nowMs < syncUntil) || turn.nowMs < holdUntil) return undefined
+  const path = pathFrom(turn.state.chain, selected, (id) => turn.state.held.has(id))
+  const [next] = path?.steps ?? []
+  if (path === undefined) return undefined
+  if (next === undefined) {
+    // A branch that was left and is selected again: its secrets are still here.
+    moveTo(turn, selected)
+    return followJob(turn)
+  }
+  return jobFor(turn, path.from, next)
+}
+
+function jobFor(turn: GroupTurn, parent: CommitId, commitId: CommitId): Job | undefined {
+  const { chain, held, checkpoints } = turn.state
+  const own = checkpoints.get(commitId)
+  if (own !== undefined) return { kind: 'resume', commitId, treeHash: own.treeHash }
+  const sealed = nodeOf(chain, commitId).entry.body
+  const epoch = held.get(parent)
+  const commit =
+    sealed === undefined || epoch === undefined
+      ? undefined
+      : openBody(turn.primitives, epoch.bodyKey, commitId, sealed)
+  if (commit !== undefined && toCommitId(turn.primitives.sha256(commit)) === commitId) {
+    return { kind: 'follow', parent, commitId, commit }
+  }
+  failCommit(turn, commitId)
+  return followJob(turn)
+}
+
+/** Notes that a commit cannot be followed, whatever its record says. */
+export function failCommit(turn: GroupTurn, commitId: CommitId): void {
+  const chain = markFailed(turn.state.chain, commitId)
+  turn.change({ chain })
+  const { entry } = nodeOf(chain, commitId)
+  turn.ask({ kind: 'saveRecord', commitId, entry, failed: true })
+}
+
+/** Adopts what a follow or a resume made, after comparing it with its record. */
+export function takeFollowed(
+  turn: GroupTurn,
+  commitId: CommitId,
+  result: Extract<JobResult, { kind: 'followed' }>,
+): void {
+  const node = nodeOf(turn.state.chain, commitId)
+  const { content } = result
+  if (!isAsRecorded(node, result.epoch) || (content && !isAsDone(node, content))) {
+    failCommit(turn, commitId)
+    return
+  }
+  adopt(turn, commitId, result.epoch)
+}
+
+/** Ends the membership, if the record says so, too. */
+export function takeRemoved(turn: GroupTurn, commitId: CommitId, content: CommitContent): void {
+  const node = nodeOf(turn.state.chain, commitId)
+  if (node.view.roster.has(turn.state.self.peer) || !isAsDone(node, content)) {
+    failCommit(turn, commitId)
+    return
+  }
+  endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')
+}
+
+/** Forgets every secret of the group; what was received stays readable. */
+export function endMembership(turn: GroupTurn, phase: 'left' | 'removed'): void {
+  for (const commitId of turn.state.held.keys()) turn.ask({ kind: 'dropEpoch', commitId })
+  for (const commitId of turn.state.checkpoints.keys()) {
+    turn.ask({ kind: 'dropCheckpoint', commitId })
+  }
+  for (const treeHash of treesOf(turn)) turn.ask({ kind: 'dropTree', treeHash })
+  for (const { n } of turn.state.outbox) turn.ask({ kind: 'dropLetter', n })
+  for (const frameId of turn.state.waiting.keys()) turn.ask({ kind: 'dropWaiting', frameId })
+  for (const { id } of turn.state.intents) {
+    turn.ask({ kind: 'intentFailed', id, code: 'GROUP_NOT_MEMBER' })
+  }
+  const generations = endAll(turn)
+  turn.change({
+    phase,
+    generations,
+    held: new Map(),
+    checkpoints: new Map(),
+    outbox: [],
+    waiting: new Map(),
+    intents: [],
+    welcomes: [],
+    leaves: new Map(),
+  })
+  turn.ask({ kind: 'changed' })
+}
+
+function endAll(turn: GroupTurn): Map<CommitId, Listening> {
+  const generations = new Map(turn.state.generations)
+  for (const [start, { generation, endedAt = turn.nowMs }] of generations) {
+    const listening = { generation, endedAt }
+    generations.set(start, listening)
+    turn.ask({ kind: 'saveGeneration', listening })
+  }
+  return generations
+}
+
+function treesOf({ state }: GroupTurn): Bytes[] {
+  const trees = new Map<string, Bytes>()
+  for (const { treeHash } of [...state.held.values(), ...state.checkpoints.values()]) {
+    trees.set(treeHash.join(), treeHash)
+  }
+  return [...trees.values()]
+}
+
+function isAsRecorded({ record, view }: ChainNode, epoch: NewEpoch): boolean {
+  return (
+    epoch.epoch === record.epoch &&
+    equalBytes(epoch.groupInfoHash, record.groupInfoHash) &&
+    equalBytes(epoch.policy, encodePolicy(view.policy)) &&
+    epoch.roster.length === view.roster.size &&
+    epoch.roster.every((peer) => view.roster.has(peer))
+  )
+}
+
+function isAsDone({ record }: ChainNode, content: CommitContent): boolean {
+  const names = (peers: readonly PeerId[]): string => [...peers].sort().join()
+  const refs = (adds: readonly Bytes[]): Bytes => concat(...[...adds].sort(compareBytes))
+  return (
+    content.kind === 'member' &&
+    content.committer === record.author.peer &&
+    names(content.adds.map(({ peer }) => peer)) ===
+      names(record.adds.map(({ member }) => member.peer)) &&
+    equalBytes(
+      refs(content.adds.map(({ ref }) => ref)),
+      refs(record.adds.map(({ keyPackageRef }: RecordAdd) => keyPackageRef)),
+    ) &&
+    names(content.removes.map(({ peer }) => peer)) ===
+      names(record.removes.map(({ member }) => member.peer))
+  )
+}
+
+/** Holds a new epoch's secrets and makes it the tip. */
+export function adopt(turn: GroupTurn, commitId: CommitId, epoch: NewEpoch): void {
+  const { branchId, bodyKey, rankKey, authenticator, treeHash, tree, snapshot, tx } = epoch
+  const held: HeldEpoch = { branchId, bodyKey, rankKey, authenticator, treeHash }
+  turn.change({ held: new Map(turn.state.held).set(commitId, held) })
+  turn.ask(
+    { kind: 'saveTree', treeHash, tree },
+    { kind: 'saveEpoch', commitId, epoch: held },
+    { kind: 'saveSnapshot', commitId, snapshot },
+    { kind: 'keepHandle', commitId },
+  )
+  const { generation } = nodeOf(turn.state.chain, commitId).view
+  if (generation === commitId && !turn.state.generations.has(commitId)) {
+    listenTo(turn, commitId, tx)
+    // Somebody who catches up has not heard the frames of this generation yet.
+    if (selectTip(turn.state.chain, turn.state.votes) !== commitId) {
+      turn.note({ holdUntil: turn.nowMs + GENERATION_HOLD_MS })
+    }
+    turn.ask({ kind: 'wantSync' })
+  }
+  moveTo(turn, commitId)
+}
+
+/** Listens to a transport generation from now on. */
+export function listenTo(turn: GroupTurn, start: CommitId, tx: Bytes): void {
+  const listening: Listening = { generation: makeGeneration(turn.primitives, start, tx) }
+  turn.change({ generations: new Map(turn.state.generations).set(start, listening) })
+  turn.ask({ kind: 'saveGeneration', listening })
+}
+
+function moveTo(turn: GroupTurn, commitId: CommitId): void {
+  const before = turn.state.tip
+  if (before === commitId) return
+  const held = new Map(turn.state.held)
+  const old = held.get(before)
+  const next = held.get(commitId)
+  if (old !== undefined) {
+    const ended = { ...old, endedAt: turn.nowMs }
+    held.set(before, ended)
+    turn.ask({ kind: 'saveEpoch', commitId: before, epoch: ended })
+  }
+  if (next?.endedAt !== undefined) {
+    const { endedAt: _, ...again } = next
+    held.set(commitId, again)
+    turn.ask({ kind: 'saveEpoch', commitId, epoch: again })
+  }
+  const { record } = nodeOf(turn.state.chain, commitId)
+  const isOwn = record.author.peer === turn.state.self.peer
+  turn.change({ held, tip: commitId, ...(isOwn && { rekeyedAt: turn.nowMs }) })
+  reviewOutbox(turn)
+  turn.ask({ kind: 'changed' })
+}
+
+/** Tells the others which epoch this member has adopted, once nothing newer is selected. */
+export function ackTip(turn: GroupTurn): void {
+  const { chain, votes, tip, self, groupId } = turn.state
+  if (turn.state.phase !== 'member' || votes.get(self.peer)?.commitId === tip) return
+  if (chain.base === tip && nodeOf(chain, tip).record.kind === 'genesis') return
+  const seq = turn.nextSeq()
+  const check = checkOf(turn.primitives, turn.tipEpoch.authenticator)
+  const { primitives, secret } = turn.kit
+  const ack = signAck(primitives, secret, { groupId, author: self, seq, commitId: tip, check })
+  takeVote(turn, self.peer, { gen: self.gen, seq, commitId: tip }, ack)
+  const { view, record } = nodeOf(chain, tip)
+  turn.publish(view.generation, { kind: 'acks', acks: [ack] })
+  // Who is about to begin the generation listens to the one before.
+  const before = chain.nodes.get(record.parent)?.view.generation
+  if (before !== undefined && before !== view.generation) {
+    turn.publish(before, { kind: 'acks', acks: [ack] })
+  }
+}
+
+/** Counts a vote if it is its author's newest; the ack it came in is kept to be handed on. */
+export function takeVote(
+  turn: GroupTurn,
+  peer: PeerId,
+  vote: { readonly gen: number; readonly seq: number; readonly commitId: CommitId },
+  ack?: Bytes,
+): void {
+  const { votes, acks } = turn.state
+  if (!isNewer(votes, peer, vote)) return
+  turn.change({ votes: new Map(votes).set(peer, vote) })
+  if (ack === undefined) return
+  turn.change({ acks: new Map(acks).set(peer, ack) })
+  turn.ask({ kind: 'saveAck', peer, ack })
+}
+
+/** Drops the secrets of epochs past their number or their time, and generations that nobody uses any more. */
+export function expireEpochs(turn: GroupTurn): void {
+  const { held, checkpoints, generations, tip } = turn.state
+  const past = [...held]
+    .filter(([commitId]) => commitId !== tip)
+    .map(([commitId, { endedAt = turn.nowMs }]) => ({ commitId, endedAt }))
+    .sort((a, b) => b.endedAt - a.endedAt)
+  const over = past.filter(
+    ({ endedAt }, i) => i >= PAST_EPOCHS_MAX || turn.nowMs - endedAt >= PAST_EPOCHS_MS,
+  )
+  const made = [...checkpoints].sort(([, a], [, b]) => b.madeAt - a.madeAt)
+  const spent = made.filter(
+    ([, { madeAt }], i) => i >= PAST_EPOCHS_MAX || turn.nowMs - madeAt >= PAST_EPOCHS_MS,
+  )
+  if (over.length > 0 || spent.length > 0) {
+    const trees = treesOf(turn)
+    const keptEpochs = new Map(held)
+    const keptCheckpoints = new Map(checkpoints)
+    for (const { commitId } of over) {
+      keptEpochs.delete(commitId)
+      turn.ask({ kind: 'dropEpoch', commitId })
+    }
+    for (const [commitId] of spent) {
+      keptCheckpoints.delete(commitId)
+      turn.ask({ kind: 'dropCheckpoint', commitId })
+    }
+    turn.change({ held: keptEpochs, checkpoints: keptCheckpoints })
+    const left = treesOf(turn)
+    for (const treeHash of trees) {
+      if (!left.some((one) => equalBytes(one, treeHash))) turn.ask({ kind: 'dropTree', treeHash })
+    }
+  }
+  expireGenerations(turn, generations)
+}
+
+function expireGenerations(turn: GroupTurn, generations: ReadonlyMap<CommitId, Listening>): void {
+  const current =
+    turn.state.phase === 'member' || turn.state.phase === 'leaving'
+      ? turn.view.generation
+      : undefined
+  const next = new Map(generations)
+  for (const [start, listening] of generations) {
+    const { generation, endedAt } = listening
+    if (start === current) {
+      if (endedAt === undefined) continue
+      next.set(start, { generation })
+      turn.ask({ kind: 'saveGeneration', listening: { generation } })
+    } else if (endedAt === undefined) {
+      const ended = { generation, endedAt: turn.nowMs }
+      next.set(start, ended)
+      turn.ask({ kind: 'saveGeneration', listening: ended })
+    } else if (turn.nowMs - endedAt >= GENERATION_LINGER_MS) {
+      next.delete(start)
+      turn.ask({ kind: 'dropGeneration', start })
+    }
+  }
+  if (next.size !== generations.size || [...next].some(([k, v]) => generations.get(k) !== v)) {
+    turn.change({ generations: next })
+  }
+}

@@ -1,0 +1,325 @@
+// Changing the group: what is asked for becomes a commit, and is asked for again where it lost (spec.md §4.5).
+// Floor 0, pure.
+import { compareBytes, concat, equalBytes } from '../base/bytes.ts'
+import type { Bytes } from '../base/bytes.ts'
+import { invariant } from '../base/errors.ts'
+import { peerIdToBytes } from '../base/ids.ts'
+import type { PeerId } from '../base/ids.ts'
+import type { Primitives } from '../base/primitives.ts'
+import { adopt, takeVote } from './adoption.ts'
+import { admit, leadsTo, nodeOf } from './chain.ts'
+import { signRecord } from './commit-record.ts'
+import { sameRef } from './ids.ts'
+import type { Job, JobResult } from './jobs.ts'
+import { sealBody } from './keys.ts'
+import type { EngineCode, Proposal } from './mls-engine.ts'
+import { encodePolicy, isAdmin, withRole } from './policy.ts'
+import { isFinal, selectTip } from './selection.ts'
+import type { Change, DueWelcome, GroupState, Intent } from './state.ts'
+import type { GroupTurn } from './turn.ts'
+import { COMMIT_ATTEMPTS_MAX, INLINE_BODY_BYTES_MAX, PAST_EPOCHS_MS, SETTLE_MS } from './types.ts'
+import type {
+  CommitRecord,
+  MemberRef,
+  Policy,
+  RecordAdd,
+  RecordEntry,
+  RecordRemove,
+  View,
+} from './types.ts'
+import { isMember, nextRef, policyHash, policyWithout, rosterHash } from './view.ts'
+
+const NONCE_BYTES = 12
+
+/** Adds changes to what is asked for. */
+export function askChanges(turn: GroupTurn, changes: readonly Change[]): void {
+  let { intentId } = turn.state
+  const asked = changes.map((change): Intent => {
+    intentId += 1
+    return { id: intentId, change, askedAt: turn.nowMs, attempts: 0 }
+  })
+  turn.change({ intentId, intents: [...turn.state.intents, ...asked] })
+}
+
+/** True if the group already is as the change wants it. */
+function isDone(change: Change, view: View): boolean {
+  switch (change.kind) {
+    case 'add':
+      return view.roster.has(change.peer)
+    case 'remove':
+      return !isMember(view, change.member)
+    case 'role':
+      return (
+        !isMember(view, change.member) ||
+        isAdmin(view.policy, change.member) === (change.role === 'admin')
+      )
+    case 'rekey':
+      return false
+  }
+}
+
+/** Takes back what was committed on a branch that lost; forgets what is settled. */
+export function reviewIntents(turn: GroupTurn): void {
+  const { chain, tip, votes, intents } = turn.state
+  if (intents.length === 0) return
+  const next: Intent[] = []
+  for (const intent of intents) {
+    const { committedIn, ...open } = intent
+    if (committedIn === undefined) {
+      if (!isDone(intent.change, turn.view)) next.push(intent)
+    } else if (!leadsTo(chain, committedIn, tip)) next.push(open)
+    else if (!isFinal(chain, votes, committedIn) && turn.nowMs - intent.askedAt < PAST_EPOCHS_MS) {
+      next.push(intent)
+    }
+  }
+  if (next.length !== intents.length || next.some((one, i) => one !== intents[i])) {
+    turn.change({ intents: next })
+  }
+}
+
+/** When this member would execute another's Leave: a settle time later than the one ranked before it. */
+export function leaveDueAt(primitives: Primitives, state: GroupState, leaver: PeerId): number {
+  const pending = state.leaves.get(leaver)
+  const epoch = state.held.get(state.tip)
+  if (pending === undefined || epoch === undefined) return Number.POSITIVE_INFINITY
+  const { roster } = nodeOf(state.chain, state.tip).view
+  const rankOf = (peer: PeerId): Bytes =>
+    primitives.hmacSha256(epoch.rankKey, concat(peerIdToBytes(leaver), peerIdToBytes(peer)))
+  const own = rankOf(state.self.peer)
+  let rank = 0
+  for (const peer of roster.keys()) {
+    if (peer !== leaver && compareBytes(rankOf(peer), own) < 0) rank += 1
+  }
+  return pending.heardAt + rank * SETTLE_MS
+}
+
+interface Plan {
+  readonly proposals: readonly Proposal[]
+  readonly adds: readonly RecordAdd[]
+  readonly removes: readonly RecordRemove[]
+  readonly evidence: readonly Bytes[]
+  readonly policy?: Policy
+}
+
+/** The commit to be made next, if something is asked for. */
+export function commitJob(turn: GroupTurn): Job | undefined {
+  const { state, view } = turn
+  const open = state.intents.filter(({ committedIn }) => committedIn === undefined)
+  // After a refusal one by one, so that what is wrong with one does not hold up the others.
+  const batch = open.some(({ attempts }) => attempts > 0) ? open.slice(0, 1) : open
+  const leaves = [...state.leaves.keys()].filter(
+    (peer) => leaveDueAt(turn.primitives, state, peer) <= turn.nowMs && mayExecute(view, peer),
+  )
+  if (batch.length === 0 && leaves.length === 0) return undefined
+  const { proposals } = planOf(turn, batch, leaves)
+  const intents = batch.map(({ id }) => id)
+  return { kind: 'commit', parent: state.tip, proposals, intents, leaves, nowMs: turn.nowMs }
+}
+
+function mayExecute({ roster, policy }: View, leaver: PeerId): boolean {
+  return roster.has(leaver) && policy.admins.some(({ peer }) => peer !== leaver)
+}
+
+function planOf(turn: GroupTurn, intents: readonly Intent[], leaves: readonly PeerId[]): Plan {
+  const { view, state } = turn
+  const adds: RecordAdd[] = []
+  const removes: RecordRemove[] = []
+  const evidence: Bytes[] = []
+  const proposals: Proposal[] = []
+  const removed: MemberRef[] = []
+  for (const peer of leaves) {
+    const gen = view.roster.get(peer)
+    const bytes = state.leaves.get(peer)?.bytes
+    if (gen === undefined || bytes === undefined) continue
+    evidence.push(bytes)
+    removed.push({ peer, gen })
+    removes.push({ member: { peer, gen }, evidence: turn.primitives.sha256(bytes) })
+    proposals.push({ kind: 'remove', peer })
+  }
+  for (const { change } of intents) {
+    if (isDone(change, view)) continue
+    if (change.kind === 'remove' && !removed.some((ref) => sameRef(ref, change.member))) {
+      removed.push(change.member)
+      removes.push({ member: change.member })
+      proposals.push({ kind: 'remove', peer: change.member.peer })
+    }
+    if (change.kind === 'add' && !adds.some(({ member }) => member.peer === change.peer)) {
+      const overridden = view.gone.get(change.peer) ?? 0
+      adds.push({ member: nextRef(view, change.peer), keyPackageRef: change.ref, overridden })
+      proposals.push({ kind: 'add', keyPackage: change.keyPackage })
+    }
+  }
+  const policy = policyOf(view, intents, removed)
+  if (policy !== undefined) proposals.push({ kind: 'policy', policy: encodePolicy(policy) })
+  return { proposals, adds, removes, evidence, ...(policy !== undefined && { policy }) }
+}
+
+function policyOf(
+  view: View,
+  intents: readonly Intent[],
+  removed: readonly MemberRef[],
+): Policy | undefined {
+  let policy = policyWithout(view.policy, removed) ?? view.policy
+  for (const { change } of intents) {
+    if (change.kind !== 'role' || isDone(change, view)) continue
+    if (removed.some((ref) => sameRef(ref, change.member))) continue
+    policy = withRole(policy, change.member, change.role)
+  }
+  return policy === view.policy ? undefined : { ...policy, changes: view.policy.changes + 1 }
+}
+
+/** Makes an own commit durable, publishes it and adopts it, unless the group has moved on since. */
+export function takeCommitted(
+  turn: GroupTurn,
+  job: Extract<Job, { kind: 'commit' }>,
+  result: Extract<JobResult, { kind: 'committed' }>,
+): void {
+  const { state } = turn
+  if (state.tip !== job.parent || selectTip(state.chain, state.votes) !== job.parent) return
+  const { commitId, epoch, checkpoint } = result
+  const entry = recordOf(turn, job, result)
+  const { treeHash, tree } = epoch
+  const made = { treeHash, madeAt: turn.nowMs }
+  turn.ask(
+    { kind: 'saveTree', treeHash, tree },
+    { kind: 'saveCheckpoint', commitId, checkpoint: made, bytes: checkpoint },
+    { kind: 'saveRecord', commitId, entry, failed: false },
+  )
+  const { generation } = turn.view
+  const { body = new Uint8Array(0), ...slim } = entry
+  const inline = body.length <= INLINE_BODY_BYTES_MAX ? entry : slim
+  turn.publish(generation, { kind: 'commit', entry: inline })
+  const isAlone = turn.view.roster.size === 1
+  const dueAt = turn.nowMs + (isAlone ? 0 : SETTLE_MS)
+  const welcomes = result.welcomes.map(({ peer, welcome }): DueWelcome => {
+    return { commitId, peer, welcome, dueAt: dueAt as DueWelcome['dueAt'] }
+  })
+  const done = new Set(job.intents)
+  turn.change({
+    checkpoints: new Map(turn.state.checkpoints).set(commitId, made),
+    welcomes: [...turn.state.welcomes, ...welcomes],
+    intents: turn.state.intents.map((one) =>
+      done.has(one.id) ? { ...one, committedIn: commitId } : one,
+    ),
+  })
+  adopt(turn, commitId, epoch)
+}
+
+function recordOf(
+  turn: GroupTurn,
+  job: Extract<Job, { kind: 'commit' }>,
+  { commitId, commit, epoch }: Extract<JobResult, { kind: 'committed' }>,
+): RecordEntry {
+  const { primitives, secret } = turn.kit
+  const { state, view } = turn
+  const intents = state.intents.filter(({ id }) => job.intents.includes(id))
+  const plan = planOf(turn, intents, job.leaves)
+  const roster = new Map(view.roster)
+  for (const { member } of plan.removes) roster.delete(member.peer)
+  for (const { member } of plan.adds) roster.set(member.peer, member.gen)
+  const nonce = turn.draw(NONCE_BYTES)
+  const body = sealBody(primitives, turn.tipEpoch.bodyKey, commitId, nonce, commit)
+  const seq = turn.nextSeq()
+  const record: CommitRecord = {
+    kind: 'commit',
+    groupId: state.groupId,
+    parent: job.parent,
+    commitId,
+    epoch: view.epoch + 1,
+    author: state.self,
+    seq,
+    adds: plan.adds,
+    removes: plan.removes,
+    ...(plan.policy !== undefined && { policy: plan.policy }),
+    rosterHash: rosterHash(primitives, roster),
+    policyHash: policyHash(primitives, plan.policy ?? view.policy),
+    sealedHash: primitives.sha256(body),
+    bodyBytes: body.length,
+    groupInfoHash: epoch.groupInfoHash,
+  }
+  const entry = { record: signRecord(primitives, secret, record), evidence: plan.evidence, body }
+  const chain = admit(primitives, state.chain, record, entry, state.groupId)
+  invariant(chain.ok, 'an own commit follows from its parent')
+  turn.change({ chain: chain.value })
+  takeVote(turn, state.self.peer, { gen: state.self.gen, seq, commitId })
+  return entry
+}
+
+/** Counts a refused attempt; a change that is refused too often has failed. */
+export function takeRefusedCommit(
+  turn: GroupTurn,
+  job: Extract<Job, { kind: 'commit' }>,
+  code: EngineCode,
+): void {
+  const intents: Intent[] = []
+  for (const intent of turn.state.intents) {
+    if (!job.intents.includes(intent.id)) intents.push(intent)
+    else if (intent.attempts + 1 < COMMIT_ATTEMPTS_MAX) {
+      intents.push({ ...intent, attempts: intent.attempts + 1 })
+    } else turn.ask({ kind: 'intentFailed', id: intent.id, code })
+  }
+  turn.change({ intents })
+}
+
+/** Hands Welcomes to those who were added, once their commit had time to lose. */
+export function sendWelcomes(turn: GroupTurn): void {
+  const { state } = turn
+  for (const { commitId, peer, welcome, dueAt } of state.welcomes) {
+    const name = `${commitId}/${peer}`
+    if (dueAt > turn.nowMs || turn.state.volatile.handing.includes(name)) continue
+    if (!leadsTo(state.chain, commitId, state.tip)) continue
+    const epoch = state.held.get(commitId)
+    const node = nodeOf(state.chain, commitId)
+    const listening = state.generations.get(node.view.generation)
+    if (epoch === undefined || listening === undefined) continue
+    turn.note({ handing: [...turn.state.volatile.handing, name] })
+    turn.ask({
+      kind: 'handJoin',
+      peer,
+      commitId,
+      joinPackage: {
+        groupId: state.groupId,
+        welcome,
+        record: node.entry.record,
+        policy: node.view.policy,
+        roster: refsOf(node.view.roster),
+        gone: refsOf(node.view.gone),
+        generation: node.view.generation,
+        tx: listening.generation.tx,
+        treeHash: epoch.treeHash,
+      },
+    })
+  }
+}
+
+function refsOf(peers: ReadonlyMap<PeerId, number>): MemberRef[] {
+  return [...peers].map(([peer, gen]) => ({ peer, gen }))
+}
+
+/** Forgets a Welcome that was handed off, or whose commit lost, or whose epoch is gone. */
+export function reviewWelcomes(turn: GroupTurn, done?: (one: DueWelcome) => boolean): void {
+  const { state } = turn
+  const left = state.welcomes.filter(
+    (one) =>
+      done?.(one) !== true &&
+      leadsTo(state.chain, one.commitId, state.tip) &&
+      state.held.has(one.commitId),
+  )
+  if (left.length !== state.welcomes.length) turn.change({ welcomes: left })
+}
+
+/** Keeps another member's Leave until somebody executes it. */
+export function takeLeave(turn: GroupTurn, bytes: Bytes, author: MemberRef): void {
+  const known = turn.state.leaves.get(author.peer)
+  if (!isMember(turn.view, author)) return
+  if (known !== undefined && equalBytes(known.bytes, bytes)) return
+  const pending = { bytes, heardAt: turn.nowMs }
+  turn.change({ leaves: new Map(turn.state.leaves).set(author.peer, pending) })
+}
+
+/** Forgets the Leaves of those who are gone. */
+export function reviewLeaves(turn: GroupTurn): void {
+  const { leaves } = turn.state
+  const left = [...leaves].filter(([peer]) => turn.view.roster.has(peer))
+  if (left.length !== leaves.size) turn.change({ leaves: new Map(left) })
+}

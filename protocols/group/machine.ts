@@ -1,0 +1,407 @@
+// The state machine of one group at one member: what happens, and what follows from it (spec.md §4). Floor 0, pure.
+import { ConclaveError } from '../base/errors.ts'
+import type { Primitives } from '../base/primitives.ts'
+import type { Step } from '../base/step.ts'
+import {
+  ackTip,
+  endMembership,
+  expireEpochs,
+  failCommit,
+  followJob,
+  takeFollowed,
+  takeRemoved,
+  takeVote,
+} from './adoption.ts'
+import { admit, isKnown, nodeOf } from './chain.ts'
+import { verifyRecord } from './commit-record.ts'
+import {
+  askChanges,
+  commitJob,
+  leaveDueAt,
+  reviewIntents,
+  reviewLeaves,
+  reviewWelcomes,
+  sendWelcomes,
+  takeCommitted,
+  takeLeave,
+  takeRefusedCommit,
+} from './commits.ts'
+import type { Job } from './jobs.ts'
+import {
+  expireMessages,
+  keepWaiting,
+  messagesDueAt,
+  openJob,
+  queueMessage,
+  reviewOutbox,
+  sealJob,
+  takeOpened,
+  takeSealed,
+} from './messages.ts'
+import { isAdmin } from './policy.ts'
+import { selectTip } from './selection.ts'
+import { signLeave, verifyAck, verifyLeave } from './signed-notes.ts'
+import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
+import { GroupTurn } from './turn.ts'
+import type { GroupKit } from './turn.ts'
+import {
+  CATCH_UP_MS,
+  GENERATION_LINGER_MS,
+  INTENTS_MAX,
+  ORPHANS_PER_AUTHOR_MAX,
+  PAST_EPOCHS_MS,
+} from './types.ts'
+import type { CommitRecord, FrameContent, RecordEntry } from './types.ts'
+
+/** Records of all authors whose parents are awaited. */
+const ORPHANS_MAX = 256
+
+/** The pure functions of one group. */
+export interface GroupMachine {
+  /** Advances a group by one event; throws a ConclaveError where the agent asks for what cannot be. */
+  step(state: GroupState, event: GroupEvent): Step<GroupState, GroupEffect>
+  /** Whether a frame's content is worth being forwarded (spec.md §4.6). */
+  judge(state: GroupState, content: FrameContent): 'accept' | 'ignore' | 'reject'
+  /** When a `timer` event is due. */
+  wakeAt(state: GroupState): number
+}
+
+/** Makes the machine. */
+export function makeGroupMachine(kit: GroupKit): GroupMachine {
+  return {
+    step(state, event) {
+      const turn = new GroupTurn(kit, state, event)
+      take(turn, event)
+      settle(turn)
+      return [turn.state, turn.effects]
+    },
+    judge: (state, content) => judge(kit.primitives, state, content),
+    wakeAt: (state) => wakeAt(kit.primitives, state),
+  }
+}
+
+function take(turn: GroupTurn, event: GroupEvent): void {
+  switch (event.kind) {
+    case 'loaded':
+      turn.note({ catchUpUntil: turn.nowMs + CATCH_UP_MS })
+      turn.ask({ kind: 'wantSync' })
+      return
+    case 'timer':
+      expireMessages(turn)
+      passTimes(turn)
+      return
+    case 'messageAsked':
+      demandMember(turn)
+      queueMessage(turn, event)
+      return
+    case 'changesAsked':
+      takeAsked(turn, event)
+      return
+    case 'leaveAsked':
+      takeLeaveAsked(turn)
+      return
+    case 'frameHeard':
+      takeFrame(turn, event)
+      return
+    case 'recordsHeard':
+      for (const entry of event.entries) takeEntry(turn, entry)
+      return
+    case 'acksHeard':
+      for (const ack of event.acks) takeAck(turn, ack)
+      return
+    case 'bodyHeard': {
+      const node = turn.state.chain.nodes.get(event.commitId)
+      if (node !== undefined) takeEntry(turn, { ...node.entry, body: event.body })
+      return
+    }
+    case 'syncBegan':
+      turn.note({
+        syncs: turn.state.volatile.syncs + 1,
+        syncUntil: turn.nowMs + CATCH_UP_MS,
+      })
+      return
+    case 'syncEnded':
+      turn.note({
+        syncs: Math.max(0, turn.state.volatile.syncs - 1),
+        ...(event.reached && { catchUpUntil: 0, holdUntil: 0 }),
+      })
+      return
+    case 'joinHandedOff':
+      turn.note({
+        handing: turn.state.volatile.handing.filter(
+          (name) => name !== `${event.commitId}/${event.peer}`,
+        ),
+      })
+      reviewWelcomes(
+        turn,
+        ({ commitId, peer }) => commitId === event.commitId && peer === event.peer,
+      )
+      return
+    case 'jobDone':
+      takeResult(turn, event)
+  }
+}
+
+/** Forgets waits that are over, so that nobody is woken for them again. */
+function passTimes(turn: GroupTurn): void {
+  const { catchUpUntil, holdUntil } = turn.state.volatile
+  if (catchUpUntil > 0 && catchUpUntil <= turn.nowMs) turn.note({ catchUpUntil: 0 })
+  if (holdUntil > 0 && holdUntil <= turn.nowMs) turn.note({ holdUntil: 0 })
+}
+
+function demandMember({ state }: GroupTurn): void {
+  if (state.phase === 'member') return
+  throw new ConclaveError('GROUP_NOT_MEMBER', 'this agent is not a member of the group any more', {
+    hint: 'an admin of it can invite this agent again',
+  })
+}
+
+function takeAsked(
+  turn: GroupTurn,
+  { changes }: Extract<GroupEvent, { kind: 'changesAsked' }>,
+): void {
+  demandMember(turn)
+  const needsAdmin = changes.some(({ kind }) => kind !== 'rekey')
+  if (needsAdmin && !isAdmin(turn.view.policy, turn.state.self)) {
+    throw new ConclaveError('GROUP_NOT_ADMIN', 'only an admin of the group may do this', {
+      hint: 'conclave group info shows who is an admin',
+    })
+  }
+  const asked = turn.state.intents.length + changes.length
+  if (asked > INTENTS_MAX) {
+    throw new ConclaveError('LIMIT_QUOTA', `${asked} changes would wait, ${INTENTS_MAX} may`)
+  }
+  askChanges(turn, changes)
+}
+
+function takeLeaveAsked(turn: GroupTurn): void {
+  const { state, view } = turn
+  if (state.phase !== 'member') return
+  if (view.roster.size === 1) {
+    endMembership(turn, 'left')
+    return
+  }
+  const others = view.policy.admins.filter(({ peer }) => peer !== state.self.peer)
+  if (others.length === 0) {
+    throw new ConclaveError('GROUP_LAST_ADMIN', 'the last admin of others cannot leave', {
+      hint: 'conclave group promote GROUP PEER makes another one',
+    })
+  }
+  const { primitives, secret } = turn.kit
+  const leave = signLeave(primitives, secret, { groupId: state.groupId, author: state.self })
+  turn.change({ phase: 'leaving', intents: [], welcomes: [] })
+  turn.publish(view.generation, { kind: 'leave', leave })
+  turn.ask({ kind: 'changed' })
+}
+
+function takeFrame(turn: GroupTurn, event: Extract<GroupEvent, { kind: 'frameHeard' }>): void {
+  const { frameId, hour, frame, content } = event
+  // Where there is no room the frame is not kept at all, so that a later sync brings it again.
+  if (
+    content.kind === 'app' &&
+    isActive(turn.state) &&
+    !keepWaiting(turn, frameId, content.branchId, content.message)
+  ) {
+    return
+  }
+  turn.ask({ kind: 'saveFrame', frameId, hour, frame })
+  if (content.kind === 'commit') takeEntry(turn, content.entry)
+  if (content.kind === 'acks') for (const ack of content.acks) takeAck(turn, ack)
+  if (content.kind === 'leave' && isActive(turn.state)) {
+    const leave = verifyLeave(turn.primitives, content.leave)
+    if (leave.ok && leave.value.groupId === turn.state.groupId) {
+      takeLeave(turn, content.leave, leave.value.author)
+    }
+  }
+}
+
+/** Takes a record, and then those that waited for it. */
+function takeEntry(turn: GroupTurn, entry: RecordEntry): void {
+  const record = verifyRecord(turn.primitives, entry.record)
+  if (!record.ok || record.value.groupId !== turn.state.groupId) return
+  if (!placeRecord(turn, record.value, entry)) return
+  const { orphans } = turn.state.volatile
+  const ready = orphans.filter(({ parent }) => parent === record.value.commitId)
+  if (ready.length === 0) return
+  turn.note({ orphans: orphans.filter((one) => !ready.includes(one)) })
+  for (const orphan of ready) takeEntry(turn, orphan.entry)
+}
+
+/** True if the chain has grown. */
+function placeRecord(turn: GroupTurn, record: CommitRecord, entry: RecordEntry): boolean {
+  const { chain, groupId } = turn.state
+  if (record.kind === 'genesis') return false
+  const after = admit(turn.primitives, chain, record, entry, groupId)
+  if (!after.ok) {
+    if (after.code === 'GROUP_EPOCH_UNKNOWN') keepOrphan(turn, record, entry)
+    return false
+  }
+  if (after.value === chain) return false
+  const { commitId, author, seq } = record
+  turn.change({ chain: after.value })
+  const saved = nodeOf(after.value, commitId)
+  turn.ask({ kind: 'saveRecord', commitId, entry: saved.entry, failed: saved.failed })
+  takeVote(turn, author.peer, { gen: author.gen, seq, commitId })
+  return true
+}
+
+function keepOrphan(turn: GroupTurn, record: CommitRecord, entry: RecordEntry): void {
+  const { orphans } = turn.state.volatile
+  const { peer } = record.author
+  // What was before the commit that we joined by is nothing to wait for.
+  if (record.epoch <= nodeOf(turn.state.chain, turn.state.chain.base).record.epoch) return
+  if (!isKnown(turn.state.chain, record.author)) return
+  if (orphans.length >= ORPHANS_MAX) return
+  if (orphans.filter(({ author }) => author === peer).length >= ORPHANS_PER_AUTHOR_MAX) return
+  turn.note({ orphans: [...orphans, { author: peer, parent: record.parent, entry }] })
+  turn.ask({ kind: 'wantSync' })
+}
+
+function takeAck(turn: GroupTurn, bytes: Uint8Array): void {
+  const ack = verifyAck(turn.primitives, bytes)
+  if (!ack.ok || ack.value.groupId !== turn.state.groupId) return
+  const { author, seq, commitId } = ack.value
+  if (author.peer === turn.state.self.peer || !isKnown(turn.state.chain, author)) return
+  takeVote(turn, author.peer, { gen: author.gen, seq, commitId }, bytes)
+}
+
+function takeResult(turn: GroupTurn, event: Extract<GroupEvent, { kind: 'jobDone' }>): void {
+  const { job, result } = event
+  if (turn.state.volatile.job !== job) return // of a state that was given up
+  const { job: _, ...volatile } = turn.state.volatile
+  turn.change({ volatile })
+  if (!isActive(turn.state)) return
+  if (result.kind === 'lost') return
+  if (result.kind === 'refused') takeRefusal(turn, job, result.code)
+  else if (job.kind === 'follow' && result.kind === 'removed') {
+    takeRemoved(turn, job.commitId, result.content)
+  } else if (job.kind === 'follow' || job.kind === 'resume') {
+    if (result.kind === 'followed') takeFollowed(turn, job.commitId, result)
+  } else if (job.kind === 'commit' && result.kind === 'committed') takeCommitted(turn, job, result)
+  else if (job.kind === 'seal' && result.kind === 'sealed') takeSealed(turn, job, result)
+  else if (job.kind === 'open' && result.kind === 'opened') takeOpened(turn, job, result)
+}
+
+type Refused = Extract<Extract<GroupEvent, { kind: 'jobDone' }>['result'], { kind: 'refused' }>
+
+function takeRefusal(turn: GroupTurn, job: Job, code: Refused['code']): void {
+  switch (job.kind) {
+    case 'follow':
+    case 'resume':
+      failCommit(turn, job.commitId)
+      return
+    case 'commit':
+      takeRefusedCommit(turn, job, code)
+      return
+    case 'open': {
+      const waiting = new Map(turn.state.waiting)
+      for (const { frameId } of job.messages) {
+        waiting.delete(frameId)
+        turn.ask({ kind: 'dropWaiting', frameId })
+      }
+      turn.change({ waiting })
+      return
+    }
+    case 'seal':
+  }
+}
+
+/** True while there is an epoch to follow from. */
+function isActive({ phase }: GroupState): boolean {
+  return phase === 'member' || phase === 'leaving'
+}
+
+/** Everything that follows from the state, whatever the event was. */
+function settle(turn: GroupTurn): void {
+  if (!isActive(turn.state)) {
+    expireEpochs(turn)
+    return
+  }
+  if (turn.state.votes !== turn.before.votes || turn.state.tip !== turn.before.tip) {
+    reviewOutbox(turn)
+  }
+  reviewLeaves(turn)
+  startJob(turn) // may move the tip to an epoch that is held
+  reviewIntents(turn)
+  if (selectTip(turn.state.chain, turn.state.votes) === turn.state.tip) {
+    ackTip(turn)
+    reviewWelcomes(turn)
+    sendWelcomes(turn)
+  }
+  expireEpochs(turn)
+}
+
+function startJob(turn: GroupTurn): void {
+  if (turn.state.volatile.job !== undefined) return
+  const job = openJob(turn) ?? followJob(turn) ?? ownJob(turn)
+  if (job === undefined) return
+  turn.note({ job })
+  turn.ask({ kind: 'startJob', job })
+}
+
+/** What this member itself wants to say or to change, once it knows where the group stands. */
+function ownJob(turn: GroupTurn): Job | undefined {
+  const { state } = turn
+  if (state.phase !== 'member' || isCatchingUp(turn)) return undefined
+  if (selectTip(state.chain, state.votes) !== state.tip) return undefined
+  return sealJob(turn) ?? nextCommit(turn)
+}
+
+function nextCommit(turn: GroupTurn): Job | undefined {
+  reviewIntents(turn)
+  return commitJob(turn)
+}
+
+function isCatchingUp({ state, nowMs, view }: GroupTurn): boolean {
+  return view.roster.size > 1 && nowMs < state.volatile.catchUpUntil
+}
+
+function judge(
+  primitives: Primitives,
+  state: GroupState,
+  content: FrameContent,
+): 'accept' | 'ignore' | 'reject' {
+  switch (content.kind) {
+    case 'app':
+      return 'accept'
+    case 'commit': {
+      const record = verifyRecord(primitives, content.entry.record)
+      if (!record.ok || record.value.groupId !== state.groupId) return 'reject'
+      if (!isKnown(state.chain, record.value.author)) return 'ignore'
+      if (!state.chain.nodes.has(record.value.parent)) return 'accept'
+      const { chain, groupId } = state
+      const placed = admit(primitives, chain, record.value, content.entry, groupId)
+      return placed.ok ? 'accept' : 'reject'
+    }
+    case 'acks': {
+      for (const bytes of content.acks) {
+        const ack = verifyAck(primitives, bytes)
+        if (!ack.ok || ack.value.groupId !== state.groupId) return 'reject'
+        if (!isKnown(state.chain, ack.value.author)) return 'ignore'
+      }
+      return 'accept'
+    }
+    case 'leave': {
+      const leave = verifyLeave(primitives, content.leave)
+      if (!leave.ok || leave.value.groupId !== state.groupId) return 'reject'
+      return isKnown(state.chain, leave.value.author) ? 'accept' : 'ignore'
+    }
+  }
+}
+
+function wakeAt(primitives: Primitives, state: GroupState): number {
+  const { volatile, welcomes, leaves, held, checkpoints, generations } = state
+  const ended = [...held.values()].flatMap(({ endedAt }) => endedAt ?? [])
+  const made = [...checkpoints.values()].map(({ madeAt }) => madeAt)
+  const over = [...generations.values()].flatMap(({ endedAt }) => endedAt ?? [])
+  const times = [
+    messagesDueAt(state),
+    ...welcomes.map(({ dueAt }) => dueAt),
+    ...[...leaves.keys()].map((peer) => leaveDueAt(primitives, state, peer)),
+    ...[...ended, ...made].map((at) => at + PAST_EPOCHS_MS),
+    ...over.map((at) => at + GENERATION_LINGER_MS),
+    ...[volatile.catchUpUntil, volatile.holdUntil].filter((at) => at > 0),
+    ...(volatile.syncs > 0 ? [volatile.syncUntil] : []),
+  ]
+  return Math.min(...times)
+}

@@ -1,0 +1,77 @@
+// The small signed objects beside records: EpochAck and Leave (spec.md §3.4). Floor 0, pure.
+import { concat, makeReader, u64, u8 } from '../base/bytes.ts'
+import type { Bytes } from '../base/bytes.ts'
+import { decoded, refused } from '../base/decode.ts'
+import type { Decoded } from '../base/decode.ts'
+import { publicKeyOf } from '../base/ids.ts'
+import type { PeerId } from '../base/ids.ts'
+import type { Primitives } from '../base/primitives.ts'
+import { SIGNATURE_BYTES, signLabelled, verifyLabelled } from '../base/signed.ts'
+import { encodeRef, idBytes, readRef, toCommitId, toGroupId } from './ids.ts'
+import { LABEL_ACK, LABEL_LEAVE } from './types.ts'
+import type { EpochAck, Leave } from './types.ts'
+
+const ACK_VERSION = 1
+
+/** Octets of an EpochAck. */
+export const ACK_BYTES = 189
+/** Octets of a Leave. */
+export const LEAVE_BYTES = 132
+/** Octets of an ack's `check`. */
+export const CHECK_BYTES = 16
+
+/** What an ack says of an epoch authenticator: equal on members that agree. */
+export function checkOf(primitives: Primitives, authenticator: Bytes): Bytes {
+  return primitives.sha256(authenticator).slice(0, CHECK_BYTES)
+}
+
+/** Encodes and signs an ack under its author's Ed25519 seed. */
+export function signAck(primitives: Primitives, secret: Bytes, ack: EpochAck): Bytes {
+  const content = concat(
+    u8(ACK_VERSION),
+    idBytes(ack.groupId),
+    encodeRef(ack.author),
+    u64(ack.seq),
+    idBytes(ack.commitId),
+    ack.check,
+  )
+  return concat(content, signLabelled(primitives, secret, LABEL_ACK, content))
+}
+
+/** Decodes and verifies an ack. */
+export function verifyAck(primitives: Primitives, bytes: Bytes): Decoded<EpochAck> {
+  if (bytes.length !== ACK_BYTES) return refused('CODEC_LENGTH')
+  const reader = makeReader(bytes)
+  if (reader.u8() !== ACK_VERSION) return refused('CODEC_UNKNOWN_VERSION')
+  const groupId = toGroupId(reader.take(32))
+  const author = readRef(reader)
+  const seq = reader.u64()
+  const commitId = toCommitId(reader.take(32))
+  const check = reader.take(CHECK_BYTES)
+  if (!reader.ok || author.gen === 0) return refused('CODEC_MALFORMED')
+  if (!isSigned(primitives, author.peer, LABEL_ACK, bytes)) return refused('VERIFY_SIGNATURE')
+  return decoded({ groupId, author, seq, commitId, check })
+}
+
+/** Encodes and signs a wish to leave. */
+export function signLeave(primitives: Primitives, secret: Bytes, leave: Leave): Bytes {
+  const content = concat(idBytes(leave.groupId), encodeRef(leave.author))
+  return concat(content, signLabelled(primitives, secret, LABEL_LEAVE, content))
+}
+
+/** Decodes and verifies a Leave. */
+export function verifyLeave(primitives: Primitives, bytes: Bytes): Decoded<Leave> {
+  if (bytes.length !== LEAVE_BYTES) return refused('CODEC_LENGTH')
+  const reader = makeReader(bytes)
+  const groupId = toGroupId(reader.take(32))
+  const author = readRef(reader)
+  if (author.gen === 0) return refused('CODEC_MALFORMED')
+  if (!isSigned(primitives, author.peer, LABEL_LEAVE, bytes)) return refused('VERIFY_SIGNATURE')
+  return decoded({ groupId, author })
+}
+
+function isSigned(primitives: Primitives, peer: PeerId, label: string, bytes: Bytes): boolean {
+  const content = bytes.subarray(0, bytes.length - SIGNATURE_BYTES)
+  const signature = bytes.subarray(bytes.length - SIGNATURE_BYTES)
+  return verifyLabelled(primitives, publicKeyOf(peer), label, content, signature)
+}

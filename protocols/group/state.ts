@@ -1,0 +1,268 @@
+// What one member knows of one group, what happens to it, and what it asks for (spec.md §4). Types only; floor 0.
+import type { Bytes } from '../base/bytes.ts'
+import type { ErrorCode } from '../base/error-codes.ts'
+import type { PeerId } from '../base/ids.ts'
+import type { TimeMs } from '../base/time.ts'
+import type { Chain } from './chain.ts'
+import type { Job, JobResult } from './jobs.ts'
+import type { Generation } from './keys.ts'
+import type { Votes } from './selection.ts'
+import type {
+  BranchId,
+  CommitId,
+  FrameContent,
+  FrameId,
+  GroupId,
+  GroupMessageId,
+  JoinPackage,
+  MemberRef,
+  Payload,
+  RecordEntry,
+} from './types.ts'
+
+/** `leaving`: a signed Leave is out and nobody has executed it yet. */
+export type Phase = 'member' | 'leaving' | 'left' | 'removed'
+
+/** An epoch whose secrets are at hand. The secrets themselves are rows; these few are used all the time. */
+export interface HeldEpoch {
+  readonly branchId: BranchId
+  /** Opens and seals the commits that follow this epoch: 32 bytes. */
+  readonly bodyKey: Bytes
+  /** Orders the members that may execute a Leave: 32 bytes. */
+  readonly rankKey: Bytes
+  readonly authenticator: Bytes
+  readonly treeHash: Bytes
+  /** When it ceased to be the tip. */
+  readonly endedAt?: TimeMs
+}
+
+/** An own commit that was made: adopting it later needs its checkpoint, which is a row. */
+export interface Checkpoint {
+  readonly treeHash: Bytes
+  readonly madeAt: TimeMs
+}
+
+/** A transport generation that this node listens to. */
+export interface Listening {
+  readonly generation: Generation
+  readonly endedAt?: TimeMs
+}
+
+/** An own message until its epoch is final: what was sealed on a branch that lost is sealed again. */
+export interface Letter {
+  readonly n: number
+  readonly msgId: GroupMessageId
+  /** The signed Payload. */
+  readonly payload: Bytes
+  /** The epoch it was last sealed in. */
+  readonly sealedIn?: CommitId
+}
+
+/** A change that this agent asked for. */
+export type Change =
+  | { readonly kind: 'add'; readonly peer: PeerId; readonly keyPackage: Bytes; readonly ref: Bytes }
+  | { readonly kind: 'remove'; readonly member: MemberRef }
+  | { readonly kind: 'role'; readonly member: MemberRef; readonly role: 'admin' | 'member' }
+  | { readonly kind: 'rekey' }
+
+/** A change until it is final: it is committed again where it lost. */
+export interface Intent {
+  readonly id: number
+  readonly change: Change
+  readonly askedAt: TimeMs
+  readonly attempts: number
+  /** The own commit that made it. */
+  readonly committedIn?: CommitId
+}
+
+/** A Welcome that waits until its commit had time to lose. */
+export interface DueWelcome {
+  readonly commitId: CommitId
+  readonly peer: PeerId
+  readonly welcome: Bytes
+  readonly dueAt: TimeMs
+}
+
+/** Another member's Leave, until somebody executes it. */
+export interface PendingLeave {
+  readonly bytes: Bytes
+  readonly heardAt: TimeMs
+}
+
+/** A message that waits for its epoch. */
+export interface Waiting {
+  readonly frameId: FrameId
+  readonly branchId: BranchId
+  readonly message: Bytes
+  readonly heardAt: TimeMs
+}
+
+/** A message behind a hole in its author's numbers. */
+export interface HeldMessage {
+  readonly payload: Payload
+  readonly epoch: number
+  readonly receivedAt: TimeMs
+}
+
+/** Where an author's messages stand: `next` is the number to be delivered next. */
+export interface AuthorOrder {
+  readonly author: MemberRef
+  readonly next: number
+  /** By number, ascending. */
+  readonly held: readonly HeldMessage[]
+}
+
+/** A record whose parent is not known yet. */
+export interface Orphan {
+  readonly author: PeerId
+  readonly parent: CommitId
+  readonly entry: RecordEntry
+}
+
+/** The state of one group at one member. Everything but `volatile` is durable. */
+export interface GroupState {
+  readonly groupId: GroupId
+  readonly self: MemberRef
+  readonly phase: Phase
+  readonly chain: Chain
+  /** The adopted epoch. */
+  readonly tip: CommitId
+  readonly votes: Votes
+  /** Latest signed acks by author, to be handed on. */
+  readonly acks: ReadonlyMap<PeerId, Bytes>
+  readonly held: ReadonlyMap<CommitId, HeldEpoch>
+  readonly checkpoints: ReadonlyMap<CommitId, Checkpoint>
+  readonly generations: ReadonlyMap<CommitId, Listening>
+  /** The last of the own sequence of records and acks. */
+  readonly seq: number
+  /** The last own message number. */
+  readonly n: number
+  readonly lamport: number
+  readonly outbox: readonly Letter[]
+  readonly intents: readonly Intent[]
+  readonly intentId: number
+  readonly leaves: ReadonlyMap<PeerId, PendingLeave>
+  readonly welcomes: readonly DueWelcome[]
+  readonly waiting: ReadonlyMap<FrameId, Waiting>
+  /** By `peer/gen`. */
+  readonly authors: ReadonlyMap<string, AuthorOrder>
+  /** When this member's own leaf got fresh keys. */
+  readonly rekeyedAt: TimeMs
+  readonly volatile: Volatile
+}
+
+/** What a restart may forget. */
+export interface Volatile {
+  /** The engine job under way; there is one at most. */
+  readonly job?: Job
+  readonly orphans: readonly Orphan[]
+  /** Syncs under way, and until when the next epoch waits for them. */
+  readonly syncs: number
+  readonly syncUntil: number
+  /** Nothing is committed or sealed before a first sync, or this time. */
+  readonly catchUpUntil: number
+  /** The next epoch waits until then for the frames of a generation that has just begun. */
+  readonly holdUntil: number
+  /** Welcomes being handed off, as `commit/peer`. */
+  readonly handing: readonly string[]
+}
+
+/** What every event brings: the time, and 32 random octets that nothing else is made of. */
+export interface Moment {
+  readonly nowMs: TimeMs
+  readonly entropy: Bytes
+}
+
+/** What happens. */
+export type GroupEvent = Moment &
+  (
+    | { readonly kind: 'loaded' | 'timer' | 'leaveAsked' | 'syncBegan' }
+    | { readonly kind: 'syncEnded'; readonly reached: boolean }
+    | {
+        readonly kind: 'messageAsked'
+        readonly msgId: GroupMessageId
+        readonly contentType: string
+        readonly body: Bytes
+      }
+    | { readonly kind: 'changesAsked'; readonly changes: readonly Change[] }
+    | {
+        readonly kind: 'frameHeard'
+        readonly frameId: FrameId
+        readonly hour: number
+        readonly frame: Bytes
+        readonly content: FrameContent
+      }
+    | { readonly kind: 'recordsHeard'; readonly entries: readonly RecordEntry[] }
+    | { readonly kind: 'acksHeard'; readonly acks: readonly Bytes[] }
+    | { readonly kind: 'bodyHeard'; readonly commitId: CommitId; readonly body: Bytes }
+    | { readonly kind: 'jobDone'; readonly job: Job; readonly result: JobResult }
+    | { readonly kind: 'joinHandedOff'; readonly commitId: CommitId; readonly peer: PeerId }
+  )
+
+/** A message as it is handed over to the agent. */
+export interface Delivered {
+  readonly payload: Payload
+  readonly epoch: number
+  readonly receivedAt: TimeMs
+  readonly own: boolean
+  /** Messages before it are missing. */
+  readonly gap: boolean
+}
+
+/** Rows to be written or deleted with the step. */
+export type SaveEffect =
+  | {
+      readonly kind: 'saveRecord'
+      readonly commitId: CommitId
+      readonly entry: RecordEntry
+      readonly failed: boolean
+    }
+  | { readonly kind: 'saveEpoch'; readonly commitId: CommitId; readonly epoch: HeldEpoch }
+  | { readonly kind: 'saveSnapshot'; readonly commitId: CommitId; readonly snapshot: Bytes }
+  | { readonly kind: 'dropEpoch'; readonly commitId: CommitId }
+  | { readonly kind: 'saveTree'; readonly treeHash: Bytes; readonly tree: Bytes }
+  | { readonly kind: 'dropTree'; readonly treeHash: Bytes }
+  | {
+      readonly kind: 'saveCheckpoint'
+      readonly commitId: CommitId
+      readonly checkpoint: Checkpoint
+      readonly bytes: Bytes
+    }
+  | { readonly kind: 'dropCheckpoint'; readonly commitId: CommitId }
+  | { readonly kind: 'saveGeneration'; readonly listening: Listening }
+  | { readonly kind: 'dropGeneration'; readonly start: CommitId }
+  | { readonly kind: 'saveAck'; readonly peer: PeerId; readonly ack: Bytes }
+  | { readonly kind: 'saveLetter'; readonly letter: Letter }
+  | { readonly kind: 'dropLetter'; readonly n: number }
+  | { readonly kind: 'saveWaiting'; readonly waiting: Waiting }
+  | { readonly kind: 'dropWaiting'; readonly frameId: FrameId }
+  /** Its `next` alone; held messages are rows of their own. */
+  | { readonly kind: 'saveAuthor'; readonly order: AuthorOrder }
+  | { readonly kind: 'saveHeld'; readonly held: HeldMessage }
+  | { readonly kind: 'dropHeld'; readonly author: MemberRef; readonly n: number }
+  | {
+      readonly kind: 'saveFrame'
+      readonly frameId: FrameId
+      readonly hour: number
+      readonly frame: Bytes
+    }
+  | { readonly kind: 'deliver'; readonly message: Delivered }
+
+/** What is asked for once the step is durable. Each is safe to be done twice. */
+export type GroupEffect =
+  | SaveEffect
+  | { readonly kind: 'startJob'; readonly job: Job }
+  /** The handle that the last job made of this epoch is the one to use from now on. */
+  | { readonly kind: 'keepHandle'; readonly commitId: CommitId }
+  | { readonly kind: 'publish'; readonly generation: CommitId; readonly frame: Bytes }
+  /** To be handed off with the tree of `treeHash`; answered by `joinHandedOff`. */
+  | {
+      readonly kind: 'handJoin'
+      readonly peer: PeerId
+      readonly commitId: CommitId
+      readonly joinPackage: Omit<JoinPackage, 'tree' | 'addresses'>
+    }
+  | { readonly kind: 'wantSync' }
+  /** Roster, epoch or phase are others than before. */
+  | { readonly kind: 'changed' }
+  | { readonly kind: 'intentFailed'; readonly id: number; readonly code: ErrorCode }

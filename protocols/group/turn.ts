@@ -1,0 +1,97 @@
+// One step of a group under way: the state so far, the effects so far. Floor 0.
+// A turn is changed in place while a step runs and never leaves it; states in it are not changed but replaced.
+import { concat, u32, utf8 } from '../base/bytes.ts'
+import type { Bytes } from '../base/bytes.ts'
+import { invariant } from '../base/errors.ts'
+import type { PeerId } from '../base/ids.ts'
+import type { Primitives } from '../base/primitives.ts'
+import { HOUR_MS } from '../base/time.ts'
+import type { TimeMs } from '../base/time.ts'
+import { nodeOf } from './chain.ts'
+import { frameIdOf, sealFrame } from './frame.ts'
+import type { GroupEffect, GroupEvent, GroupState, HeldEpoch, Volatile } from './state.ts'
+import type { CommitId, FrameContent, FrameId, View } from './types.ts'
+
+const NONCE_BYTES = 12
+
+/** What the machine of a group is made with. */
+export interface GroupKit {
+  readonly primitives: Primitives
+  readonly peer: PeerId
+  /** Ed25519 seed of `peer`. */
+  readonly secret: Bytes
+}
+
+/** One step under way. */
+export class GroupTurn {
+  state: GroupState
+  readonly before: GroupState
+  readonly effects: GroupEffect[] = []
+  readonly kit: GroupKit
+  readonly nowMs: TimeMs
+  readonly #entropy: Bytes
+  #drawn = 0
+
+  constructor(kit: GroupKit, state: GroupState, { nowMs, entropy }: GroupEvent) {
+    this.kit = kit
+    this.state = state
+    this.before = state
+    this.nowMs = nowMs
+    this.#entropy = entropy
+  }
+
+  get primitives(): Primitives {
+    return this.kit.primitives
+  }
+
+  /** The view of the adopted epoch. */
+  get view(): View {
+    return nodeOf(this.state.chain, this.state.tip).view
+  }
+
+  /** Replaces fields of the state. */
+  change(fields: Partial<GroupState>): void {
+    this.state = { ...this.state, ...fields }
+  }
+
+  /** Replaces fields of what a restart may forget. */
+  note(fields: Partial<Volatile>): void {
+    this.state = { ...this.state, volatile: { ...this.state.volatile, ...fields } }
+  }
+
+  ask(...effects: readonly GroupEffect[]): void {
+    this.effects.push(...effects)
+  }
+
+  /** The adopted epoch's few facts; only a member has one. */
+  get tipEpoch(): HeldEpoch {
+    const held = this.state.held.get(this.state.tip)
+    invariant(held !== undefined, 'a member holds its epoch')
+    return held
+  }
+
+  /** Fresh random octets: the event's entropy, stretched under a counter. */
+  draw(length: number): Bytes {
+    const info = concat(utf8('draw'), u32(this.#drawn++))
+    return this.primitives.hkdfExpandSha256(this.#entropy, info, length)
+  }
+
+  /** The next of the own sequence numbers of records and acks. */
+  nextSeq(): number {
+    const seq = Math.max(this.state.seq + 1, this.nowMs)
+    this.change({ seq })
+    return seq
+  }
+
+  /** Seals content in a generation, keeps the frame and publishes it. */
+  publish(start: CommitId, content: FrameContent): void {
+    const listening = this.state.generations.get(start)
+    if (listening === undefined) return
+    const hour = Math.floor(this.nowMs / HOUR_MS)
+    const nonce = this.draw(NONCE_BYTES)
+    const frame = sealFrame(this.primitives, listening.generation, { hour, nonce, content })
+    const frameId: FrameId = frameIdOf(this.primitives, frame)
+    this.ask({ kind: 'saveFrame', frameId, hour, frame })
+    this.ask({ kind: 'publish', generation: start, frame })
+  }
+}

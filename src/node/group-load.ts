@@ -1,0 +1,270 @@
+// Reads a group's state back from its rows (group-rows.ts). Floor 3.
+import type { Bytes } from '../../protocols/base/bytes.ts'
+import { ConclaveError } from '../../protocols/base/errors.ts'
+import type { PeerId } from '../../protocols/base/ids.ts'
+import type { Primitives } from '../../protocols/base/primitives.ts'
+import type { TimeMs } from '../../protocols/base/time.ts'
+import { admit, chainOf, markFailed } from '../../protocols/group/chain.ts'
+import type { Chain } from '../../protocols/group/chain.ts'
+import { decodeRecord } from '../../protocols/group/commit-record.ts'
+import { FRESH } from '../../protocols/group/founding.ts'
+import { decodeEntry } from '../../protocols/group/frame.ts'
+import { makeGeneration } from '../../protocols/group/keys.ts'
+import { authorKey } from '../../protocols/group/messages.ts'
+import { decodePolicy } from '../../protocols/group/policy.ts'
+import { isNewer } from '../../protocols/group/selection.ts'
+import type { Vote } from '../../protocols/group/selection.ts'
+import { verifyAck } from '../../protocols/group/signed-notes.ts'
+import type {
+  AuthorOrder,
+  Change,
+  Checkpoint,
+  DueWelcome,
+  GroupState,
+  HeldEpoch,
+  HeldMessage,
+  Intent,
+  Letter,
+  Listening,
+  PendingLeave,
+  Phase,
+  Waiting,
+} from '../../protocols/group/state.ts'
+import type {
+  BranchId,
+  CommitId,
+  FrameId,
+  GroupId,
+  GroupMessageId,
+  MemberRef,
+  View,
+} from '../../protocols/group/types.ts'
+import type { Store } from '../store/types.ts'
+import { GROUP_TABLES, unpackPayload, unpackRow } from './group-rows.ts'
+
+type Packed = readonly unknown[]
+type PackedRef = readonly [PeerId, number]
+
+/** Reads a group's state back; undefined if there is no such group. */
+export async function loadGroup(
+  store: Store,
+  primitives: Primitives,
+  groupId: GroupId,
+): Promise<GroupState | undefined> {
+  const row = await store.get(GROUP_TABLES.group, groupId)
+  if (row === undefined) return undefined
+  const [peer, gen, phase, tip, seq, n, lamport, intentId, rekeyedAt] = unpackRow(row) as [
+    PeerId,
+    number,
+    Phase,
+    CommitId,
+    number,
+    number,
+    number,
+    number,
+    TimeMs,
+  ]
+  const chain = await loadChain(store, primitives, groupId)
+  const acks = await readMap(store, GROUP_TABLES.ack, groupId, (key, [ack]) => {
+    return [key as PeerId, ack as Bytes]
+  })
+  return {
+    groupId,
+    self: { peer, gen },
+    phase,
+    chain,
+    tip,
+    votes: votesOf(primitives, chain, acks),
+    acks,
+    held: await readMap(store, GROUP_TABLES.epoch, groupId, readEpoch),
+    checkpoints: await readMap(store, GROUP_TABLES.checkpoint, groupId, readCheckpoint),
+    generations: await readMap(store, GROUP_TABLES.generation, groupId, (start, packed) =>
+      readGeneration(primitives, start as CommitId, packed),
+    ),
+    seq,
+    n,
+    lamport,
+    outbox: [...(await readMap(store, GROUP_TABLES.letter, groupId, readLetter)).values()],
+    intentId,
+    ...(await loadPlan(store, groupId)),
+    waiting: await readMap(store, GROUP_TABLES.waiting, groupId, readWaiting),
+    authors: await loadAuthors(store, groupId),
+    rekeyedAt,
+    volatile: FRESH,
+  }
+}
+
+async function readMap<K, V>(
+  store: Store,
+  table: string,
+  groupId: GroupId,
+  read: (key: string, packed: Packed) => readonly [K, V],
+): Promise<Map<K, V>> {
+  const map = new Map<K, V>()
+  for await (const { key, value } of store.rows(table, { prefix: `${groupId}/` })) {
+    map.set(...read(key.slice(groupId.length + 1), unpackRow(value)))
+  }
+  return map
+}
+
+function readEpoch(key: string, packed: Packed): [CommitId, HeldEpoch] {
+  const [branchId, bodyKey, rankKey, authenticator, treeHash, endedAt] = packed as [
+    BranchId,
+    Bytes,
+    Bytes,
+    Bytes,
+    Bytes,
+    TimeMs | null,
+  ]
+  const epoch = { branchId, bodyKey, rankKey, authenticator, treeHash }
+  return [key as CommitId, { ...epoch, ...(endedAt !== null && { endedAt }) }]
+}
+
+function readCheckpoint(key: string, packed: Packed): [CommitId, Checkpoint] {
+  const [treeHash, madeAt] = packed as [Bytes, TimeMs]
+  return [key as CommitId, { treeHash, madeAt }]
+}
+
+function readGeneration(
+  primitives: Primitives,
+  start: CommitId,
+  packed: Packed,
+): [CommitId, Listening] {
+  const [tx, endedAt] = packed as [Bytes, TimeMs | null]
+  const generation = makeGeneration(primitives, start, tx)
+  return [start, { generation, ...(endedAt !== null && { endedAt }) }]
+}
+
+function readLetter(key: string, packed: Packed): [number, Letter] {
+  const [msgId, payload, sealedIn] = packed as [GroupMessageId, Bytes, CommitId | null]
+  const n = Number.parseInt(key, 16)
+  return [n, { n, msgId, payload, ...(sealedIn !== null && { sealedIn }) }]
+}
+
+function readWaiting(key: string, packed: Packed): [FrameId, Waiting] {
+  const [branchId, message, heardAt] = packed as [BranchId, Bytes, TimeMs]
+  const frameId = key as FrameId
+  return [frameId, { frameId, branchId, message, heardAt }]
+}
+
+function refOf(key: string): MemberRef {
+  const [peer = '', gen = ''] = key.split('/')
+  return { peer: peer as PeerId, gen: Number(gen) } // written from a MemberRef
+}
+
+async function loadAuthors(store: Store, groupId: GroupId): Promise<Map<string, AuthorOrder>> {
+  const authors = await readMap(store, GROUP_TABLES.author, groupId, (key, [next]) => {
+    const order: AuthorOrder = { author: refOf(key), next: next as number, held: [] }
+    return [key, order] as const
+  })
+  for await (const row of store.rows(GROUP_TABLES.held, { prefix: `${groupId}/` })) {
+    const [payload, epoch, receivedAt] = unpackRow(row.value) as [Packed, number, TimeMs]
+    const held: HeldMessage = { payload: unpackPayload(payload), epoch, receivedAt }
+    const key = authorKey(held.payload.author)
+    const order = authors.get(key)
+    if (order !== undefined) authors.set(key, { ...order, held: [...order.held, held] })
+  }
+  return authors
+}
+
+async function loadPlan(
+  store: Store,
+  groupId: GroupId,
+): Promise<Pick<GroupState, 'intents' | 'leaves' | 'welcomes'>> {
+  const row = await store.get(GROUP_TABLES.plan, groupId)
+  if (row === undefined) return { intents: [], leaves: new Map(), welcomes: [] }
+  const [intents, leaves, welcomes] = unpackRow(row) as [
+    readonly [number, Packed, TimeMs, number, CommitId | null][],
+    readonly [PeerId, Bytes, TimeMs][],
+    readonly [CommitId, PeerId, Bytes, TimeMs][],
+  ]
+  return {
+    intents: intents.map(([id, change, askedAt, attempts, committedIn]): Intent => {
+      const intent = { id, change: unpackChange(change), askedAt, attempts }
+      return committedIn === null ? intent : { ...intent, committedIn }
+    }),
+    leaves: new Map(
+      leaves.map(([peer, bytes, heardAt]): [PeerId, PendingLeave] => [peer, { bytes, heardAt }]),
+    ),
+    welcomes: welcomes.map(([commitId, peer, welcome, dueAt]): DueWelcome => {
+      return { commitId, peer, welcome, dueAt }
+    }),
+  }
+}
+
+async function loadChain(store: Store, primitives: Primitives, groupId: GroupId): Promise<Chain> {
+  const row = await store.get(GROUP_TABLES.base, groupId)
+  if (row === undefined) throw damaged(groupId)
+  const [base, roster, gone, policyBytes, epoch, generation] = unpackRow(row) as [
+    CommitId,
+    readonly PackedRef[],
+    readonly PackedRef[],
+    Bytes,
+    number,
+    CommitId,
+  ]
+  const policy = decodePolicy(policyBytes)
+  const records = await readMap(store, GROUP_TABLES.record, groupId, (key, [failed, bytes]) => {
+    const entry = decodeEntry(bytes as Bytes)
+    if (!entry.ok) throw damaged(groupId)
+    const record = decodeRecord(entry.value.record)
+    if (!record.ok) throw damaged(groupId)
+    const one = { record: record.value, entry: entry.value, failed: failed === true }
+    return [key as CommitId, one] as const
+  })
+  const first = records.get(base)
+  if (first === undefined || !policy.ok) throw damaged(groupId)
+  const view: View = {
+    roster: new Map(roster),
+    gone: new Map(gone),
+    policy: policy.value,
+    epoch,
+    generation,
+  }
+  let chain = chainOf(first.record, first.entry, view)
+  const rest = [...records.values()].filter(({ record }) => record.commitId !== base)
+  rest.sort((a, b) => a.record.epoch - b.record.epoch)
+  for (const { record, entry, failed } of rest) {
+    const grown = admit(primitives, chain, record, entry, groupId)
+    if (!grown.ok) throw damaged(groupId)
+    chain = failed ? markFailed(grown.value, record.commitId) : grown.value
+  }
+  return chain
+}
+
+function damaged(groupId: GroupId): ConclaveError {
+  return new ConclaveError('STORE_CORRUPT', `the records of group ${groupId} do not fit together`)
+}
+
+function votesOf(
+  primitives: Primitives,
+  chain: Chain,
+  acks: ReadonlyMap<PeerId, Bytes>,
+): Map<PeerId, Vote> {
+  const votes = new Map<PeerId, Vote>()
+  const count = (peer: PeerId, vote: Vote): void => {
+    if (isNewer(votes, peer, vote)) votes.set(peer, vote)
+  }
+  for (const { record } of chain.nodes.values()) {
+    const { author, seq, commitId } = record
+    if (commitId !== chain.base) count(author.peer, { gen: author.gen, seq, commitId })
+  }
+  for (const bytes of acks.values()) {
+    const ack = verifyAck(primitives, bytes)
+    if (!ack.ok) continue
+    const { author, seq, commitId } = ack.value
+    count(author.peer, { gen: author.gen, seq, commitId })
+  }
+  return votes
+}
+
+function unpackChange([kind, ...rest]: Packed): Change {
+  if (kind === 'add') {
+    const [peer, keyPackage, ref] = rest as [PeerId, Bytes, Bytes]
+    return { kind, peer, keyPackage, ref }
+  }
+  const [peer, gen, role] = rest as [PeerId, number, 'admin' | 'member']
+  if (kind === 'remove') return { kind, member: { peer, gen } }
+  if (kind === 'role') return { kind, member: { peer, gen }, role }
+  return { kind: 'rekey' }
+}
