@@ -152,6 +152,26 @@ export function joinGroup(
   return decoded(beginOn(kit, { chain, self, epoch, generation, nowMs }))
 }
 
+/**
+ * The first state of a group joined anew. The same membership, added again because its branch has lost, goes on with
+ * its numbers, and with what it said on that branch; another one begins afresh.
+ */
+export function joinAnew(
+  [first, effects]: Step<GroupState, GroupEffect>,
+  before: GroupState,
+): Step<GroupState, GroupEffect> {
+  if (before.self.gen !== first.self.gen) return [first, effects]
+  const { n, lamport, authors } = before
+  const outbox = before.outbox.map(({ sealedIn: _, ...letter }) => letter)
+  const state = { ...first, n, lamport, authors, outbox, seq: Math.max(first.seq, before.seq) }
+  const saved: GroupEffect[] = outbox.map((letter) => ({ kind: 'saveLetter', letter }))
+  for (const order of authors.values()) {
+    saved.push({ kind: 'saveAuthor', order })
+    for (const held of order.held) saved.push({ kind: 'saveHeld', held })
+  }
+  return [state, [...effects, ...saved]]
+}
+
 interface Beginning {
   readonly chain: Chain
   readonly self: MemberRef

@@ -344,12 +344,15 @@ function ownJob(turn: GroupTurn): Job | undefined {
   const { state } = turn
   if (state.phase !== 'member' || isCatchingUp(turn)) return undefined
   if (selectTip(state.chain, state.votes) !== state.tip) return undefined
-  return sealJob(turn) ?? nextCommit(turn)
+  reviewIntents(turn)
+  // Nothing is said to somebody whose removal has lost and is to be made again.
+  return removes(turn) ? commitJob(turn) : (sealJob(turn) ?? commitJob(turn))
 }
 
-function nextCommit(turn: GroupTurn): Job | undefined {
-  reviewIntents(turn)
-  return commitJob(turn)
+function removes({ state }: GroupTurn): boolean {
+  return state.intents.some(
+    ({ change, committedIn }) => change.kind === 'remove' && committedIn === undefined,
+  )
 }
 
 function isCatchingUp({ state, nowMs, view }: GroupTurn): boolean {

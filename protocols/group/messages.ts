@@ -21,6 +21,7 @@ import {
   GROUP_OUTBOX_MAX,
   HELD_PER_AUTHOR_MAX,
   JOB_MESSAGES_MAX,
+  OPEN_RANGES_MAX,
   PENDING_BYTES_MAX,
   PENDING_FRAMES_MAX,
   PENDING_MS,
@@ -55,7 +56,14 @@ export function queueMessage(
   const letter: Letter = { n: payload.n, msgId: payload.msgId, payload: bytes }
   turn.change({ n: payload.n, lamport: payload.lamport, outbox: [...state.outbox, letter] })
   turn.ask({ kind: 'saveLetter', letter })
-  handOver(turn, { payload, epoch: turn.view.epoch, receivedAt: turn.nowMs, own: true, gap: false })
+  handOver(turn, {
+    payload,
+    epoch: turn.view.epoch,
+    receivedAt: turn.nowMs,
+    own: true,
+    gap: false,
+    late: false,
+  })
 }
 
 /** The own messages to be sealed next. */
@@ -170,12 +178,12 @@ function takePayload(
   if (!payload.ok || payload.value.groupId !== turn.state.groupId) return
   const { author, n } = payload.value
   if (sameRef(author, turn.state.self) || !isKnown(turn.state.chain, author)) return
-  // An author that was here before us has sent messages that we never get: its first one of our first epoch
-  // has generation 0, so a later one tells how many lie between.
-  const first = sender === author.peer ? Math.max(1, n - generation) : n
-  const order = orderOf(turn, author, first)
-  if (n < order.next) return
+  const order = orderOf(turn, author, sender === author.peer ? n - generation : n)
   const message: HeldMessage = { payload: payload.value, epoch, receivedAt: turn.nowMs }
+  if (n < order.next) {
+    takeLate(turn, order, message)
+    return
+  }
   if (order.held.some((one) => one.payload.n === n)) return
   if (n > order.next) turn.ask({ kind: 'saveHeld', held: message })
   // Where too many wait, the hole is given up rather than a message.
@@ -192,35 +200,58 @@ export function authorKey({ peer, gen }: MemberRef): string {
   return `${peer}/${gen}`
 }
 
+/**
+ * Where an author stands. Of one that was here before us the first number is not known: its first message of an
+ * epoch has generation 0, so one that comes tells how many of that epoch lie before it; whatever else does comes late.
+ */
 function orderOf(turn: GroupTurn, author: MemberRef, first: number): AuthorOrder {
   const { authors, chain } = turn.state
   const known = authors.get(authorKey(author))
   if (known !== undefined) return known
   const wasHere = nodeOf(chain, chain.base).view.roster.get(author.peer) === author.gen
-  return { author, next: wasHere ? first : 1, held: [] }
+  const next = wasHere ? Math.max(1, first) : 1
+  return { author, next, open: next > 1 ? [[1, next]] : [], held: [] }
+}
+
+/** Hands over what fills a hole that was passed, once. */
+function takeLate(turn: GroupTurn, order: AuthorOrder, message: HeldMessage): void {
+  const { n } = message.payload
+  if (!order.open.some(([from, to]) => from <= n && n < to)) return
+  const open = order.open.flatMap(([from, to]): [number, number][] => {
+    if (n < from || n >= to) return [[from, to]]
+    const parts: [number, number][] = [
+      [from, n],
+      [n + 1, to],
+    ]
+    return parts.filter(([begin, end]) => begin < end)
+  })
+  keepOrder(turn, { ...order, open: open.slice(-OPEN_RANGES_MAX) })
+  handOver(turn, { ...message, own: false, gap: false, late: true })
+}
+
+function keepOrder(turn: GroupTurn, order: AuthorOrder): void {
+  turn.change({ authors: new Map(turn.state.authors).set(authorKey(order.author), order) })
+  turn.ask({ kind: 'saveAuthor', order })
 }
 
 /** Hands over what is in order now; with `skip`, what is behind the first hole, too. */
 function release(turn: GroupTurn, order: AuthorOrder, skip: boolean): void {
   let { next } = order
+  const open = [...order.open]
   const held = [...order.held]
-  let gap = false
   for (;;) {
     const [first] = held
     if (first === undefined) break
     const { n } = first.payload
-    if (n !== next) {
-      if (!skip || gap) break
-      gap = true
-    }
+    const gap = n !== next
+    if (gap && (!skip || next !== order.next)) break
+    if (gap) open.push([next, n])
     held.shift()
     if (n !== order.next || skip) turn.ask({ kind: 'dropHeld', author: order.author, n })
-    handOver(turn, { ...first, own: false, gap: n !== next })
+    handOver(turn, { ...first, own: false, gap, late: false })
     next = n + 1
   }
-  const after: AuthorOrder = { ...order, next, held }
-  turn.change({ authors: new Map(turn.state.authors).set(authorKey(order.author), after) })
-  turn.ask({ kind: 'saveAuthor', order: after })
+  keepOrder(turn, { ...order, next, open: open.slice(-OPEN_RANGES_MAX), held })
 }
 
 function handOver(turn: GroupTurn, message: Delivered): void {

@@ -63,10 +63,13 @@ function preferred(
   return best?.id ?? parent
 }
 
-/** True if more than half of the roster of its parent voted for `id` or what hangs on it: it will not lose. */
+/**
+ * True if more than half of the roster of its parent voted for `id` or what hangs on it: it will not lose. Of the
+ * commit that a member joined by, whose parent it does not know, more than half of its own roster.
+ */
 export function isFinal(chain: Chain, votes: Votes, id: CommitId): boolean {
-  if (id === chain.base) return true
-  const { parent } = nodeOf(chain, id).record
-  const { roster } = nodeOf(chain, parent).view
-  return 2 * weightOf(chain, votes, parent, id) > roster.size
+  const { record } = nodeOf(chain, id)
+  if (record.kind === 'genesis') return true
+  const at = id === chain.base ? id : record.parent
+  return 2 * weightOf(chain, votes, at, id) > nodeOf(chain, at).view.roster.size
 }

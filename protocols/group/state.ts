@@ -108,6 +108,8 @@ export interface HeldMessage {
 export interface AuthorOrder {
   readonly author: MemberRef
   readonly next: number
+  /** Numbers below `next` that were not handed over and may still come: `[from, to)`, ascending. */
+  readonly open: readonly (readonly [number, number])[]
   /** By number, ascending. */
   readonly held: readonly HeldMessage[]
 }
@@ -207,6 +209,8 @@ export interface Delivered {
   readonly own: boolean
   /** Messages before it are missing. */
   readonly gap: boolean
+  /** It comes after messages that its author sent later. */
+  readonly late: boolean
 }
 
 /** Rows to be written or deleted with the step. */

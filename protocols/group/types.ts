@@ -228,8 +228,6 @@ export const EXPORT_RANK = 'conclave rank'
 
 /** Settle time D: what a commit is given to reach the others. */
 export const SETTLE_MS = 1_500
-/** Past epochs are kept at least this long, so that a returner reads what it slept through. */
-export const PAST_EPOCHS_MIN_MS: number = 30 * SECOND_MS
 /** How long a committer waits for its first group-sync. */
 export const CATCH_UP_MS: number = 5 * SECOND_MS
 /** How long the next epoch waits at the end of a generation for the frames of it. */
@@ -242,5 +240,7 @@ export const GROUP_OUTBOX_MAX = 1_000
 export const INTENTS_MAX = 2_048
 /** An engine failure for the same change is final after this many attempts. */
 export const COMMIT_ATTEMPTS_MAX = 8
+/** Holes of one author that late messages may still fill. */
+export const OPEN_RANGES_MAX = 64
 /** Messages of one author held back behind a hole. */
 export const HELD_PER_AUTHOR_MAX = 256

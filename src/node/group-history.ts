@@ -55,10 +55,10 @@ export class GroupHistory {
 
   /** The row of a message, and what to call once it is durable. */
   append(message: Delivered): { readonly ops: Op[]; readonly after: () => void } {
-    const { payload, epoch, receivedAt, own, gap } = message
+    const { payload, epoch, receivedAt, own, gap, late } = message
     this.#lastArrival = Math.max(this.#lastArrival + 1, receivedAt * ARRIVALS_PER_MS)
     const key = this.#keyOf(sortable(this.#lastArrival))
-    const row = packRow(own, epoch, receivedAt, gap, packPayload(payload))
+    const row = packRow(own, epoch, receivedAt, gap, late, packPayload(payload))
     return {
       ops: [put(GROUP_TABLES.message, key, row)],
       after: () => {
@@ -74,16 +74,20 @@ export class GroupHistory {
     let taken = 0
     const range = all ? { prefix: `${this.#groupId}/` } : this.#after(this.#readUntil)
     for await (const { key, value } of this.#store.rows(GROUP_TABLES.message, range)) {
-      const [own, epoch, receivedAt, gap, payload] = unpackRow(value) as [
+      const [own, epoch, receivedAt, gap, late, payload] = unpackRow(value) as [
         boolean,
         number,
         TimeMs,
+        boolean,
         boolean,
         readonly unknown[],
       ]
       if (own && !all) continue
       if (messages.length === limit) break
-      const message: Delivered = { own, epoch, receivedAt, gap, payload: unpackPayload(payload) }
+      const message: Delivered = {
+        ...{ own, epoch, receivedAt, gap, late },
+        payload: unpackPayload(payload),
+      }
       messages.push(present(message))
       last = key.slice(this.#groupId.length + 1)
       if (!own && last > this.#readUntil) taken += 1
@@ -106,7 +110,7 @@ export class GroupHistory {
 }
 
 /** A message with the fields of the command line and the local API. */
-export function present({ payload, epoch, receivedAt, gap }: Delivered): GroupMessage {
+export function present({ payload, epoch, receivedAt, gap, late }: Delivered): GroupMessage {
   const { contentType, body, author, msgId, groupId, sentAtMs } = payload
   const type = contentType === '' ? 'text/plain' : contentType
   const from: PeerId = author.peer
@@ -120,5 +124,6 @@ export function present({ payload, epoch, receivedAt, gap }: Delivered): GroupMe
     ...presentContent(type, body),
     epoch,
     gap,
+    late,
   }
 }

@@ -153,8 +153,9 @@ function refOf(key: string): MemberRef {
 }
 
 async function loadAuthors(store: Store, groupId: GroupId): Promise<Map<string, AuthorOrder>> {
-  const authors = await readMap(store, GROUP_TABLES.author, groupId, (key, [next]) => {
-    const order: AuthorOrder = { author: refOf(key), next: next as number, held: [] }
+  const authors = await readMap(store, GROUP_TABLES.author, groupId, (key, packed) => {
+    const [next, open] = packed as [number, AuthorOrder['open']]
+    const order: AuthorOrder = { author: refOf(key), next, open, held: [] }
     return [key, order] as const
   })
   for await (const row of store.rows(GROUP_TABLES.held, { prefix: `${groupId}/` })) {

@@ -134,7 +134,13 @@ export function saveRows(
     case 'dropWaiting':
       return [del(T.waiting, at(effect.frameId))]
     case 'saveAuthor':
-      return [put(T.author, at(authorKey(effect.order.author)), pack(effect.order.next))]
+      return [
+        put(
+          T.author,
+          at(authorKey(effect.order.author)),
+          pack(effect.order.next, effect.order.open),
+        ),
+      ]
     case 'saveHeld': {
       const { payload, epoch, receivedAt } = effect.held
       const key = at(authorKey(payload.author), sortable(payload.n))

@@ -10,6 +10,7 @@ import { nodeOf } from '../../protocols/group/chain.ts'
 import {
   firstPolicy,
   foundGroup,
+  joinAnew,
   joinGroup,
   makeGenesis,
   readJoinPackage,
@@ -360,16 +361,15 @@ export class Groups {
     this.engine.dispose(joined.value)
     const begun = joinGroup(this.#kit, joinPackage, epoch, now())
     if (!begun.ok) return refuse(begun.code)
-    const [first, effects] = begun.value
     const before = await this.#end(groupId)
-    const isSame = before !== undefined && before.self.gen === first.self.gen
-    const state = isSame ? { ...first, n: before.n, seq: before.seq } : first
+    const step = before === undefined ? begun.value : joinAnew(begun.value, before)
     const over = before === undefined ? [] : await dropMembership(store, groupId)
     const dropped = this.invitations.drop(groupId)
-    await this.#begin(
-      [state, effects],
-      [...over, ...dropped.ops, ...(await this.#keys.used(own.keyPackageRef))],
-    )
+    await this.#begin(step, [
+      ...over,
+      ...dropped.ops,
+      ...(await this.#keys.used(own.keyPackageRef)),
+    ])
     dropped.after()
     return this.#demand(groupId)
   }

@@ -195,6 +195,8 @@ export interface GroupMessage {
   readonly epoch: number
   /** Messages of the same author before it are missing. */
   readonly gap: boolean
+  /** It fills such a hole: its author sent it before what came earlier. */
+  readonly late: boolean
 }
 
 export interface Invitation {

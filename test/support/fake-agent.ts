@@ -325,6 +325,7 @@ function makeGroups(
     const message: GroupMessage = {
       ...{ id, groupId, from, sentAt: AT, receivedAt: AT, type: 'text/plain', text, epoch },
       gap: false,
+      late: false,
     }
     group.messages.push({ message, read: from === ALICE })
     emit('group-message', { ...message })

@@ -191,6 +191,7 @@ export const GROUP_MESSAGES: TUnsafe<GroupMessage[]> = listOf(
       base64: Type.Optional(Type.String()),
       epoch: count,
       gap: Type.Boolean(),
+      late: Type.Boolean(),
     }),
   ),
 )
