@@ -50,6 +50,7 @@ import {
   INTENTS_MAX,
   ORPHANS_PER_AUTHOR_MAX,
   PAST_EPOCHS_MS,
+  REGRESSION_SKIP,
 } from './types.ts'
 import type { CommitRecord, FrameContent, RecordEntry } from './types.ts'
 
@@ -84,6 +85,7 @@ function take(turn: GroupTurn, event: GroupEvent): void {
   switch (event.kind) {
     case 'loaded':
       turn.note({ catchUpUntil: turn.nowMs + CATCH_UP_MS })
+      if (event.regressed && isActive(turn.state)) skipUsed(turn)
       turn.ask({ kind: 'wantSync' })
       return
     case 'timer':
@@ -140,6 +142,15 @@ function take(turn: GroupTurn, event: GroupEvent): void {
     case 'jobDone':
       takeResult(turn, event)
   }
+}
+
+/**
+ * After a restored backup: numbers and keys that may have been used are not used again. `ownJob` says nothing
+ * before the fresh keys are committed.
+ */
+function skipUsed(turn: GroupTurn): void {
+  turn.change({ n: turn.state.n + REGRESSION_SKIP })
+  if (turn.state.phase === 'member') askChanges(turn, [{ kind: 'rekey' }])
 }
 
 /** Forgets waits that are over, so that nobody is woken for them again. */
@@ -345,13 +356,14 @@ function ownJob(turn: GroupTurn): Job | undefined {
   if (state.phase !== 'member' || isCatchingUp(turn)) return undefined
   if (selectTip(state.chain, state.votes) !== state.tip) return undefined
   reviewIntents(turn)
-  // Nothing is said to somebody whose removal has lost and is to be made again.
-  return removes(turn) ? commitJob(turn) : (sealJob(turn) ?? commitJob(turn))
+  return mustCommitFirst(turn) ? commitJob(turn) : (sealJob(turn) ?? commitJob(turn))
 }
 
-function removes({ state }: GroupTurn): boolean {
+/** Nothing is said to somebody whose removal is not made, or has lost; nor under keys that are to be replaced. */
+function mustCommitFirst({ state }: GroupTurn): boolean {
   return state.intents.some(
-    ({ change, committedIn }) => change.kind === 'remove' && committedIn === undefined,
+    ({ change: { kind }, committedIn }) =>
+      committedIn === undefined && (kind === 'remove' || kind === 'rekey'),
   )
 }
 

@@ -186,8 +186,10 @@ function takePayload(
   }
   if (order.held.some((one) => one.payload.n === n)) return
   if (n > order.next) turn.ask({ kind: 'saveHeld', held: message })
-  // Where too many wait, the hole is given up rather than a message.
-  const skip = n > order.next && order.held.length >= HELD_PER_AUTHOR_MAX
+  // Where too many wait, the hole is given up rather than a message; one that wide is no disorder, but an author
+  // that skipped numbers after a restored backup.
+  const hole = n - order.next
+  const skip = hole > HELD_PER_AUTHOR_MAX || (hole > 0 && order.held.length >= HELD_PER_AUTHOR_MAX)
   release(turn, { ...order, held: insert(order.held, message) }, skip)
 }
 

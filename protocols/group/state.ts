@@ -178,7 +178,9 @@ export interface Moment {
 /** What happens. */
 export type GroupEvent = Moment &
   (
-    | { readonly kind: 'loaded' | 'timer' | 'leaveAsked' | 'syncBegan' }
+    | { readonly kind: 'timer' | 'leaveAsked' | 'syncBegan' }
+    /** `regressed`: the rows are older than what this member had done. */
+    | { readonly kind: 'loaded'; readonly regressed: boolean }
     | { readonly kind: 'syncEnded'; readonly reached: boolean }
     | {
         readonly kind: 'messageAsked'

@@ -236,6 +236,8 @@ export const GENERATION_HOLD_MS: number = 5 * SECOND_MS
 export const JOB_MESSAGES_MAX = 64
 /** Own messages that wait to be sealed. */
 export const GROUP_OUTBOX_MAX = 1_000
+/** Own numbers skipped after a restored backup. */
+export const REGRESSION_SKIP: number = 2 ** 20
 /** Changes that wait for a commit. */
 export const INTENTS_MAX = 2_048
 /** An engine failure for the same change is final after this many attempts. */

@@ -96,14 +96,16 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
     events,
     secret: identity.secret.reveal(),
     open,
+    regressed: opened.regressed,
   })
   stack.defer(() => groups.close())
   await direct.start()
   await groups.start()
+  await opened.settle()
   if (opened.regressed) {
     options.log.warn(
       {},
-      'this home was restored from a backup: old sessions only receive, new ones are opened',
+      'this home was restored from a backup: old sessions only receive, new ones are opened, groups get new keys',
     )
   }
   const service = makeGroupService({

@@ -65,6 +65,8 @@ export interface GroupsOptions {
   readonly secret: Bytes
   /** Treat strangers as contacts. */
   readonly open: boolean
+  /** The database is older than what this home had seen: keys of its epochs may have been used. */
+  readonly regressed: boolean
 }
 
 /** All groups of a running node; `group-service.ts` is their face. */
@@ -125,7 +127,8 @@ export class Groups {
       now,
       server: { source: (groupId, peer) => this.#sourceFor(groupId, peer) },
     })
-    for (const groupId of await groupIds(this.options.store)) await this.#take(groupId)
+    const { store, regressed } = this.options
+    for (const groupId of await groupIds(store)) await this.#take(groupId, regressed)
     this.#stops.push(host.onPeer(({ kind, peer }) => kind === 'connected' && this.#met(peer)))
     const forgetting = setInterval(() => void this.#keys.forget().catch(() => undefined), DAY_MS)
     forgetting.unref()
@@ -201,8 +204,8 @@ export class Groups {
     await this.#take(state.groupId)
   }
 
-  async #take(groupId: GroupId): Promise<void> {
-    const group = await RunningGroup.open(this.#ports(), groupId)
+  async #take(groupId: GroupId, regressed = false): Promise<void> {
+    const group = await RunningGroup.open(this.#ports(), groupId, regressed)
     if (group === undefined) return
     const sync = this.#sync
     invariant(sync !== undefined, 'groups run after start')

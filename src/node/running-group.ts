@@ -107,7 +107,11 @@ export class RunningGroup implements GossipSink {
   }
 
   /** Reads a group's rows and takes up what was under way. */
-  static async open(ports: GroupPorts, groupId: GroupId): Promise<RunningGroup | undefined> {
+  static async open(
+    ports: GroupPorts,
+    groupId: GroupId,
+    regressed: boolean,
+  ): Promise<RunningGroup | undefined> {
     const { store, kit } = ports
     const state = await loadGroup(store, kit.primitives, groupId)
     if (state === undefined) return undefined
@@ -115,7 +119,7 @@ export class RunningGroup implements GossipSink {
     const history = await GroupHistory.open(store, groupId)
     const group = new RunningGroup(ports, { state, log, history })
     for (const { generation } of state.generations.values()) group.#listen(generation)
-    await group.dispatch({ kind: 'loaded' })
+    await group.dispatch({ kind: 'loaded', regressed })
     return group
   }
 
@@ -363,7 +367,7 @@ export class RunningGroup implements GossipSink {
   /** After a failed commit the state is read again, and what it asks for is started again. */
   #recoverLater(): void {
     this.#jobs.reset()
-    setTimeout(() => this.tell({ kind: 'loaded' }), RETRY_MS).unref()
+    setTimeout(() => this.tell({ kind: 'loaded', regressed: false }), RETRY_MS).unref()
   }
 
   #publish(start: CommitId, frame: Bytes): void {

@@ -11,7 +11,7 @@ import type { Home } from './home.ts'
 import type { KeySource, StoreCrypto } from './key-source.ts'
 import { takeLock } from './lock.ts'
 import { makeRowSeal } from './seal.ts'
-import { put } from './types.ts'
+import { del, put } from './types.ts'
 import type { Store } from './types.ts'
 
 /** How often the generation is raised while the store is open. */
@@ -19,6 +19,8 @@ export const GENERATION_INTERVAL_MS = 600_000
 
 const META = 'meta'
 const GENERATION = 'generation'
+/** The database was found older than its home, and what follows from that is not done yet. */
+const REGRESSED = 'regressed'
 
 /** What `openStore` needs. */
 export interface OpenOptions {
@@ -32,7 +34,10 @@ export interface OpenOptions {
 /** A store, and whether it is older than what this home had seen: restored from a backup. */
 export interface OpenedStore {
   readonly store: Store
+  /** Stays true over restarts until `settle` is durable. */
   readonly regressed: boolean
+  /** Everything that follows from a restored backup is durable: the next start is an ordinary one. */
+  settle(): Promise<void>
 }
 
 /**
@@ -60,7 +65,11 @@ export async function openStore({ home, key, crypto, create }: OpenOptions): Pro
         GENERATION_INTERVAL_MS,
       )
       timer.unref()
-      return { store, regressed }
+      return {
+        store,
+        regressed,
+        settle: () => (regressed ? store.commit([del(META, REGRESSED)]) : Promise.resolve()),
+      }
     } catch (error) {
       await store.close()
       throw error
@@ -86,11 +95,15 @@ async function raiseGeneration(store: Store, home: Home): Promise<boolean> {
     })
   }
   const next = Math.max(inDatabase, Number.isSafeInteger(inFile) ? inFile : 0) + 1
-  await store.commit([put(META, GENERATION, u64(next))])
+  // In one batch: a crash after it finds an equal generation, and must still know what had been found.
+  const isBehind = inDatabase < inFile
+  const known = await store.get(META, REGRESSED)
+  const flag = isBehind ? [put(META, REGRESSED, Uint8Array.of(1))] : []
+  await store.commit([put(META, GENERATION, u64(next)), ...flag])
   try {
     await writeAtomic(home.generation, utf8(`${next}\n`))
   } catch (error) {
     throw storeError(error, home.generation)
   }
-  return inDatabase < inFile
+  return isBehind || known !== undefined
 }

@@ -171,4 +171,27 @@ test('the invitation of a stranger waits for the agent', async () => {
   })
 })
 
+test('after a restored backup a member speaks under fresh keys and numbers, and is heard', async () => {
+  await withCast(async (alice, bob, carol) => {
+    const groupId = await together(alice, [bob, carol])
+    await agree(groupId, [alice, bob, carol])
+    const backup = new Map(bob.rows)
+    await speak(bob, groupId, 'not in the backup')
+    await until('heard', async () => (await groupTexts(alice, groupId)).length === 1)
+    await bob.stop()
+    const again = await startGroups('bob', { rows: backup, regressed: true })
+    try {
+      await introduce(again, alice, carol)
+      await again.host.connect(alice.host.peerId)
+      await speak(again, groupId, 'restored')
+      await until('heard once more', async () =>
+        (await groupTexts(alice, groupId)).includes('restored'),
+      )
+      await agree(groupId, [alice, again, carol])
+    } finally {
+      await again.stop()
+    }
+  })
+})
+
 test.run()

@@ -177,7 +177,7 @@ export class SimMember {
     }
     if (this.state === undefined) return
     this.#startJobs()
-    await this.hear({ kind: 'loaded' })
+    await this.hear({ kind: 'loaded', regressed: false })
     this.#wake()
   }
 
@@ -276,7 +276,7 @@ export class SimMember {
     await this.#store.commit([...stateRows(undefined, state), ...this.#rowsOf(effects)])
     this.state = state
     this.#startJobs()
-    await this.hear({ kind: 'loaded' })
+    await this.hear({ kind: 'loaded', regressed: false })
     this.#wake()
   }
 

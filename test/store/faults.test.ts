@@ -112,7 +112,7 @@ test('a torn tail of the log loses at most what it held, and the rest opens', as
   }
 })
 
-test('a restored database is reported as regressed', async () => {
+test('a restored database is reported as regressed, until what follows is settled', async () => {
   using scratch = new Scratch()
   const home = scratch.home()
   await (await openHome(home)).store.close()
@@ -122,7 +122,14 @@ test('a restored database is reported as regressed', async () => {
   cpSync(join(scratch.path, 'backup'), home.database, { recursive: true })
   const restored = await openHome(home)
   assert.is(restored.regressed, true)
-  await restored.store.close()
+  await restored.store.close() // a crash before anything followed
+  const again = await openHome(home)
+  assert.is(again.regressed, true)
+  await again.settle()
+  await again.store.close()
+  const settled = await openHome(home)
+  assert.is(settled.regressed, false)
+  await settled.store.close()
 })
 
 test('a failing batch rejects its commits only, as STORE_FULL or STORE_UNWRITABLE', async () => {

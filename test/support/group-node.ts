@@ -32,6 +32,7 @@ export async function startGroups(name: Name, options: DirectNodeOptions = {}): 
         events,
         secret: new Uint8Array(32).fill(SEEDS[name]),
         open: options.open ?? false,
+        regressed: options.regressed ?? false,
       })
     },
   })
