@@ -154,7 +154,16 @@ export async function id(invocation: Invocation): Promise<Row> {
   const home = locateHome(invocation.home, undefined)
   const create = invocation.flags['init'] === true
   const config = (await homeExists(home)) || create ? await configure(home, invocation.flags) : {}
-  const { store } = await openNodeStore({ home, key: keySourceOf(config), create })
+  const opened = await openNodeStore({ home, key: keySourceOf(config), create }).catch(
+    async (error: unknown) => {
+      // The home is in use: the node that holds it knows, too.
+      if (!(error instanceof ConclaveError) || error.code !== 'STORE_LOCKED') throw error
+      const { peerId, did, fingerprint } = await invocation.client.status()
+      return { peerId, did, fingerprint }
+    },
+  )
+  if (!('store' in opened)) return opened
+  const { store } = opened
   try {
     const { peerId, fingerprint } = await readOwnFingerprint(store)
     return { peerId, did: formatDid(peerId), fingerprint }

@@ -22,6 +22,7 @@ const status: Command = {
   result: [
     'peerId',
     'did',
+    'fingerprint',
     'name',
     'uptimeSeconds',
     'addresses',

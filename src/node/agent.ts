@@ -4,6 +4,7 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import { DAY_MS, toTimeMs } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { formatDid } from '../../protocols/identity/did.ts'
+import { formatFingerprint } from '../../protocols/identity/fingerprint.ts'
 import { toReach } from '../../protocols/identity/reach.ts'
 import { formatTicket } from '../../protocols/identity/ticket.ts'
 import { TICKET_LIFE_DAYS } from '../../protocols/identity/types.ts'
@@ -209,6 +210,7 @@ class RunningAgent implements Agent {
     return {
       peerId: host.peerId,
       did: formatDid(host.peerId),
+      fingerprint: formatFingerprint(native, host.peerId, direct.identityKey),
       name: options.name ?? null,
       uptimeSeconds: Math.floor((Date.now() - this.#startedAtMs) / 1_000),
       addresses: host.addresses(),

@@ -16,6 +16,8 @@ export interface Ready {
 export interface Status {
   readonly peerId: PeerId
   readonly did: string
+  /** 6 groups of 5 digits over peer ID and identity key. */
+  readonly fingerprint: string
   readonly name: string | null
   readonly uptimeSeconds: number
   readonly addresses: string[]

@@ -11,7 +11,7 @@ const test = suite('e2e · errors')
 const errorOf = (ran: Ran): Record<string, unknown> =>
   (ran.lines()[0]?.['error'] ?? {}) as Record<string, unknown>
 
-test('a second node on one home exits 7 and names the process', async () => {
+test('a second node on one home exits 7 and names the process; `id` asks the one that runs', async () => {
   await using bench = new Bench()
   const alice = await bench.start('alice')
   const second = await conclave(['up', '--home', alice.home, '--json'])
@@ -19,6 +19,9 @@ test('a second node on one home exits 7 and names the process', async () => {
   assert.is(errorOf(second)['code'], 'STORE_LOCKED')
   assert.match(String(errorOf(second)['hint']), String(alice.process.pid))
   assert.is((await alice.run('status'))[0]?.['peerId'], alice.peerId)
+  const [own] = await alice.run('id')
+  assert.is(own?.['peerId'], alice.peerId)
+  assert.match(String(own?.['fingerprint']), /^\d{5}(?: \d{5}){5}$/)
 })
 
 test('a command without a node exits 3 and says how to start one', async () => {

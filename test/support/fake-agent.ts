@@ -95,6 +95,7 @@ export function makeFakeAgent(): FakeAgent {
         peerId: ALICE,
         did: agent.ready.did,
         name: 'alice',
+        fingerprint: '00000 11111 22222 33333 44444 55555',
         uptimeSeconds: 61,
         addresses: agent.ready.addresses,
         connections: 1,

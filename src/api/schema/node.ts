@@ -13,6 +13,7 @@ export const STATUS: TUnsafe<Status> = shapeOf<Status>()(
   Type.Object({
     peerId: Type.String(),
     did: Type.String(),
+    fingerprint: Type.String(),
     name: orNull(Type.String()),
     uptimeSeconds: Type.Number({ minimum: 0 }),
     addresses: texts,
