@@ -5,6 +5,8 @@ import { globSync } from 'node:fs'
 
 const FILES_AT_ONCE = 2
 const FILE_TIMEOUT_MS = 180_000
+/** Interop tests compile the other implementation the first time. */
+const INTEROP_TIMEOUT_MS = 900_000
 
 interface Report {
   readonly passed: number
@@ -47,10 +49,13 @@ async function runFile(file: string): Promise<Report> {
     stream.on('data', (chunk: string) => (output += chunk))
   }
   const hung = new AbortController()
-  const timer = setTimeout(() => {
-    hung.abort()
-    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
-  }, FILE_TIMEOUT_MS)
+  const timer = setTimeout(
+    () => {
+      hung.abort()
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+    },
+    file.startsWith('test/interop') ? INTEROP_TIMEOUT_MS : FILE_TIMEOUT_MS,
+  )
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
   clearTimeout(timer)
   const report = read(output, hung.signal.aborted ? null : (code ?? 1))
