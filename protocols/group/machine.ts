@@ -43,6 +43,8 @@ import { selectTip } from './selection.ts'
 import { signLeave, verifyAck, verifyLeave } from './signed-notes.ts'
 import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
 import { GroupTurn } from './turn.ts'
+import { judge } from './validation.ts'
+import type { Judgement } from './validation.ts'
 import type { GroupKit } from './turn.ts'
 import {
   CATCH_UP_MS,
@@ -62,7 +64,7 @@ export interface GroupMachine {
   /** Advances a group by one event; throws a ConclaveError where the agent asks for what cannot be. */
   step(state: GroupState, event: GroupEvent): Step<GroupState, GroupEffect>
   /** Whether a frame's content is worth being forwarded (spec.md §4.6). */
-  judge(state: GroupState, content: FrameContent): 'accept' | 'ignore' | 'reject'
+  judge(state: GroupState, content: FrameContent): Judgement
   /** When a `timer` event is due. */
   wakeAt(state: GroupState): number
 }
@@ -369,39 +371,6 @@ function mustCommitFirst({ state }: GroupTurn): boolean {
 
 function isCatchingUp({ state, nowMs, view }: GroupTurn): boolean {
   return view.roster.size > 1 && nowMs < state.volatile.catchUpUntil
-}
-
-function judge(
-  primitives: Primitives,
-  state: GroupState,
-  content: FrameContent,
-): 'accept' | 'ignore' | 'reject' {
-  switch (content.kind) {
-    case 'app':
-      return 'accept'
-    case 'commit': {
-      const record = verifyRecord(primitives, content.entry.record)
-      if (!record.ok || record.value.groupId !== state.groupId) return 'reject'
-      if (!isKnown(state.chain, record.value.author)) return 'ignore'
-      if (!state.chain.nodes.has(record.value.parent)) return 'accept'
-      const { chain, groupId } = state
-      const placed = admit(primitives, chain, record.value, content.entry, groupId)
-      return placed.ok ? 'accept' : 'reject'
-    }
-    case 'acks': {
-      for (const bytes of content.acks) {
-        const ack = verifyAck(primitives, bytes)
-        if (!ack.ok || ack.value.groupId !== state.groupId) return 'reject'
-        if (!isKnown(state.chain, ack.value.author)) return 'ignore'
-      }
-      return 'accept'
-    }
-    case 'leave': {
-      const leave = verifyLeave(primitives, content.leave)
-      if (!leave.ok || leave.value.groupId !== state.groupId) return 'reject'
-      return isKnown(state.chain, leave.value.author) ? 'accept' : 'ignore'
-    }
-  }
 }
 
 function wakeAt(primitives: Primitives, state: GroupState): number {

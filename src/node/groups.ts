@@ -295,7 +295,7 @@ export class Groups {
     const known = this.#running.get(groupId)
     const isMember = known?.state.phase === 'member'
     // A group that we are in is joined anew only where its branch is not ours: the one that we are on has lost.
-    if (isMember && !readsAnew(this.#kit, known, joinPackage)) return undefined
+    if (isMember && !isAnew(this.#kit, known, joinPackage)) return undefined
     const openGroups = [...this.#running.values()].filter(({ state }) => state.phase === 'member')
     const isAccepted =
       isMember || trust === 'contact' || (trust === 'open' && openGroups.length < OPEN_GROUPS_MAX)
@@ -415,7 +415,7 @@ export class Groups {
 }
 
 /** True if a JoinPackage is for a branch that our chain does not have. */
-function readsAnew(kit: GroupKit, group: RunningGroup | undefined, p: JoinPackage): boolean {
+function isAnew(kit: GroupKit, group: RunningGroup | undefined, p: JoinPackage): boolean {
   const read = readJoinPackage(kit, p)
   return read.ok && group?.state.chain.nodes.has(read.value.record.commitId) === false
 }
