@@ -13,13 +13,7 @@ import { makeGroupMachine } from '../../protocols/group/machine.ts'
 import { makeMlsEngine } from '../../protocols/group/mls/engine.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
 import { signAck, signLeave } from '../../protocols/group/signed-notes.ts'
-import type {
-  GroupEffect,
-  GroupEvent,
-  GroupState,
-  Moment,
-  Phase,
-} from '../../protocols/group/state.ts'
+import type { GroupEffect, GroupState, Moment, Phase } from '../../protocols/group/state.ts'
 import { PENDING_FRAMES_MAX, REGRESSION_SKIP } from '../../protocols/group/types.ts'
 import type { FrameContent } from '../../protocols/group/types.ts'
 import { native } from '../../src/crypto/native.ts'
