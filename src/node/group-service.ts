@@ -2,6 +2,7 @@
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { formatHex, utf8 } from '../../protocols/base/bytes.ts'
+import type { Bytes } from '../../protocols/base/bytes.ts'
 import { MINUTE_MS } from '../../protocols/base/time.ts'
 import { leadsTo, nodeOf } from '../../protocols/group/chain.ts'
 import { toGroupMessageId } from '../../protocols/group/ids.ts'
@@ -269,18 +270,29 @@ class Service implements GroupService {
   }
 
   async #invited(peer: PeerId, signal: AbortSignal): Promise<Change> {
-    const { direct } = this.#groups.options
-    const { keyPackage } = await direct.prekeys.fetch(peer, { wantKeyPackage: true, signal })
-    if (keyPackage === undefined) {
-      throw new ConclaveError('LIMIT_QUOTA', `${peer} hands out no more key packages now`, {
-        hint: 'try again later',
-      })
-    }
+    const keyPackage = await this.#keyPackageOf(peer, signal)
     const facts = await this.#groups.engine.readKeyPackage(keyPackage)
     if (!facts.ok || facts.value.peer !== peer) {
       throw new ConclaveError('VERIFY_IDENTITY_MISMATCH', `${peer} handed out a false key package`)
     }
     return { kind: 'add', peer, keyPackage, ref: facts.value.ref }
+  }
+
+  /** A fresh one if the peer is there, else the one in reserve. */
+  async #keyPackageOf(peer: PeerId, signal: AbortSignal): Promise<Bytes> {
+    const { direct } = this.#groups.options
+    try {
+      const { keyPackage } = await direct.prekeys.fetch(peer, { wantKeyPackage: true, signal })
+      if (keyPackage !== undefined) return keyPackage
+    } catch (error) {
+      signal.throwIfAborted()
+      const spare = await this.#groups.spares.take(peer)
+      if (spare === undefined) throw error
+      return spare
+    }
+    throw new ConclaveError('LIMIT_QUOTA', `${peer} hands out no more key packages now`, {
+      hint: 'try again later',
+    })
   }
 
   /** Asks for changes and waits until a commit that makes them is durable; answers its epoch. */

@@ -48,9 +48,13 @@ import { dropMembership, groupIds, saveRows, stateRows } from './group-rows.ts'
 import { GroupSyncing, sourceFor } from './group-syncing.ts'
 import { othersOf, RunningGroup } from './running-group.ts'
 import type { GroupPorts } from './running-group.ts'
+import { SpareKeyPackages } from './spare-key-packages.ts'
 
 /** Pause before a JoinPackage is handed off again, or a group joined again, after a failure. */
 const RETRY_MS: number = 5 * SECOND_MS
+
+/** How often a key package in reserve is asked of contacts that are connected. */
+const MEETING_MS: number = 60 * SECOND_MS
 
 /** What groups are made with. */
 export interface GroupsOptions {
@@ -74,6 +78,7 @@ export class Groups {
   readonly options: GroupsOptions
   readonly engine: MlsEngine
   readonly invitations: Invitations
+  readonly spares: SpareKeyPackages
   readonly #kit: GroupKit
   readonly #self: Identity
   readonly #keys: GroupKeys
@@ -88,12 +93,19 @@ export class Groups {
 
   private constructor(
     options: GroupsOptions,
-    parts: { engine: MlsEngine; self: Identity; keys: GroupKeys; invitations: Invitations },
+    parts: {
+      engine: MlsEngine
+      self: Identity
+      keys: GroupKeys
+      invitations: Invitations
+      spares: SpareKeyPackages
+    },
   ) {
     const { host, primitives, secret, now } = options
     this.options = options
     this.engine = parts.engine
     this.invitations = parts.invitations
+    this.spares = parts.spares
     this.#self = parts.self
     this.#keys = parts.keys
     this.#kit = { primitives, peer: host.peerId, secret }
@@ -111,7 +123,10 @@ export class Groups {
     }
     const keys = await openGroupKeys({ store, engine, self, now })
     const invitations = await Invitations.open(store)
-    const groups = new Groups(options, { engine, self, keys, invitations })
+    const { prekeys, contacts } = direct
+    const isContact = (peer: PeerId): Promise<boolean> => contacts.isContact(peer)
+    const spares = await SpareKeyPackages.open({ store, engine, prekeys, isContact, now })
+    const groups = new Groups(options, { engine, self, keys, invitations, spares })
     direct.prekeys.setKeyPackages(keys)
     direct.messages.onHandoff(JOIN_HANDOFF, (from, content, facts) =>
       groups.#takeHandoff(from, content, facts),
@@ -130,6 +145,14 @@ export class Groups {
     const { store, regressed } = this.options
     for (const groupId of await groupIds(store)) await this.#take(groupId, regressed)
     this.#stops.push(host.onPeer(({ kind, peer }) => kind === 'connected' && this.#met(peer)))
+    // Contacts that were added since they connected are met here.
+    const meeting = setInterval(() => {
+      for (const { peer } of host.connections()) {
+        void this.spares.met(peer, this.#closing.signal)
+      }
+    }, MEETING_MS)
+    meeting.unref()
+    this.#stops.push(() => clearInterval(meeting))
     const forgetting = setInterval(() => void this.#keys.forget().catch(() => undefined), DAY_MS)
     forgetting.unref()
     this.#stops.push(() => clearInterval(forgetting))
@@ -240,6 +263,7 @@ export class Groups {
 
   /** A member has connected: it may hold what we lack. */
   #met(peer: PeerId): void {
+    void this.spares.met(peer, this.#closing.signal)
     for (const [groupId, group] of this.#running) {
       const { phase } = group.state
       if (phase !== 'member' && phase !== 'leaving') continue

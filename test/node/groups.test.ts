@@ -158,6 +158,30 @@ test('who leaves is gone once another has executed it, and may be invited again'
   })
 })
 
+test('a contact that is away is invited with a key package from earlier, and joins once it is back', async () => {
+  await withCast(async (alice, bob) => {
+    await alice.contacts.add(bob.host.peerId)
+    await alice.host.connect(bob.host.peerId)
+    await until('one is in reserve', () =>
+      [...alice.rows.keys()].some((key) => key.includes('spare')),
+    )
+    const { rows } = bob
+    await bob.stop()
+    const { groupId } = await alice.groups.create('ops')
+    const { added } = await alice.groups.invite(groupId, [bob.host.peerId])
+    assert.equal(added, [bob.host.peerId])
+    const again = await startGroups('bob', { rows })
+    try {
+      await introduce(alice, again)
+      await again.host.connect(alice.host.peerId)
+      await until('he is in', async () => (await again.groups.list()).length === 1)
+      await agree(groupId, [alice, again])
+    } finally {
+      await again.stop()
+    }
+  })
+})
+
 test('the invitation of a stranger waits for the agent', async () => {
   await withCast(async (alice, bob) => {
     await bob.contacts.remove(alice.host.peerId)
