@@ -80,16 +80,6 @@ export function formatBase64Url(bytes: Bytes): string {
   return base64url.baseEncode(bytes)
 }
 
-/** Parses base64url without padding, strictly; undefined if malformed. */
-export function parseBase64Url(text: string): Bytes | undefined {
-  try {
-    const bytes = base64url.baseDecode(text)
-    return formatBase64Url(bytes) === text ? bytes : undefined
-  } catch {
-    return undefined
-  }
-}
-
 /** Encodes an unsigned 8-bit integer. */
 export function u8(value: number): Bytes {
   return Uint8Array.of(value)

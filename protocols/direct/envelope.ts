@@ -149,14 +149,17 @@ export function decodePreamble(bytes: Bytes): Decoded<Preamble> {
 
 /** Encodes a header's plaintext: 56 bytes. */
 export function encodeHeader(header: Header): Bytes {
+  const { previousCount, count, pqEpoch, pqCount, pqPreviousCount } = header
   const out = new Uint8Array(HEADER_BYTES)
   out.set(header.ratchetKey)
-  const view = new DataView(out.buffer)
-  view.setUint32(32, header.previousCount)
-  view.setUint32(36, header.count)
-  view.setUint32(40, header.pqEpoch)
-  view.setUint32(44, header.pqCount)
-  view.setUint32(48, header.pqPreviousCount)
+  let at = header.ratchetKey.length
+  // Not by a DataView: for so small an array the engine would first have to make a buffer.
+  for (const value of [previousCount, count, pqEpoch, pqCount, pqPreviousCount]) {
+    out[at++] = value >>> 24
+    out[at++] = value >>> 16
+    out[at++] = value >>> 8
+    out[at++] = value
+  }
   return out
 }
 

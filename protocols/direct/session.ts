@@ -87,8 +87,10 @@ export function sessionIdFromTranscript(transcript: Bytes): SessionId {
 /** A session that has opened an envelope: established unless restored, and without the preamble to repeat. */
 export function confirmSession(session: Session, degraded: boolean): Session {
   const { id, suite, role, transcript, ordinal, tuple, ratchet, scka } = session
-  const made = tuple === undefined ? {} : { tuple }
   if (session.state === 'restored') return { ...session, degraded }
+  const isAsIs = session.preamble === undefined && session.closesAt === undefined
+  if (isAsIs && session.state === 'established' && session.degraded === degraded) return session
+  const made = tuple === undefined ? {} : { tuple }
   return {
     id,
     suite,

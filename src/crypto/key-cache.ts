@@ -9,9 +9,11 @@ import { randomBytes } from './random.ts'
 const KEY_IDLE_MS = 30_000
 
 /** Imported keys by name. */
-export interface KeyCache {
+export interface KeyCache<Name = string, Key = KeyObject> {
   /** The key of that name, imported now if it is not held. */
-  get(name: string, load: () => KeyObject): KeyObject
+  get(name: Name, load: () => Key): Key
+  /** The key of that name, if it is held. */
+  find(name: Name): Key | undefined
   /** Keys held now. */
   readonly size: number
 }
@@ -38,12 +40,19 @@ export function publicName(kind: string, bytes: Bytes): string {
  * Two generations replace a strict order of use: what was not used for a whole generation is dropped,
  * when half the keys are new or `idleMs` have passed. So a ratchet key that its protocol has
  * deleted does not live on here, and OpenSSL cleanses its memory once the object is collected.
+ *
+ * @param forget - Called with each key that is dropped.
  */
-export function makeKeyCache(keysMax: number, idleMs: number = KEY_IDLE_MS): KeyCache {
-  let young = new Map<string, KeyObject>()
-  let old = new Map<string, KeyObject>()
+export function makeKeyCache<Name = string, Key = KeyObject>(
+  keysMax: number,
+  idleMs: number = KEY_IDLE_MS,
+  forget?: (key: Key) => void,
+): KeyCache<Name, Key> {
+  let young = new Map<Name, Key>()
+  let old = new Map<Name, Key>()
   let timer: NodeJS.Timeout | undefined
   const rotate = (): void => {
+    if (forget !== undefined) for (const key of old.values()) forget(key)
     old = young
     young = new Map()
   }
@@ -51,17 +60,23 @@ export function makeKeyCache(keysMax: number, idleMs: number = KEY_IDLE_MS): Key
     rotate()
     timer = old.size === 0 ? undefined : setTimeout(tick, idleMs).unref()
   }
+  const keep = (name: Name, key: Key): Key => {
+    if (young.size >= keysMax / 2) rotate()
+    young.set(name, key)
+    timer ??= setTimeout(tick, idleMs).unref()
+    return key
+  }
+  const find = (name: Name): Key | undefined => {
+    const held = young.get(name)
+    if (held !== undefined) return held
+    const rested = old.get(name)
+    if (rested === undefined) return undefined
+    old.delete(name)
+    return keep(name, rested)
+  }
   return {
-    get(name, load) {
-      const held = young.get(name)
-      if (held !== undefined) return held
-      const key = old.get(name) ?? load()
-      old.delete(name)
-      if (young.size >= keysMax / 2) rotate()
-      young.set(name, key)
-      timer ??= setTimeout(tick, idleMs).unref()
-      return key
-    },
+    find,
+    get: (name, load) => find(name) ?? keep(name, load()),
     get size() {
       return young.size + old.size
     },

@@ -1,8 +1,9 @@
 // AEADs of node:crypto, with the key wrapped inside the call. Floor 1 (spec: direct §3).
 // A KeyObject because Node 24 checks raw keys through a thrown and caught error, at 10 µs a call.
-import { createCipheriv, createDecipheriv, createSecretKey } from 'node:crypto'
+import { createCipheriv, createDecipheriv } from 'node:crypto'
 import type { CipherGCMTypes } from 'node:crypto'
 import type { Bytes } from '../../protocols/base/bytes.ts'
+import { aeadKey } from './aead-keys.ts'
 import { TAG_BYTES } from './checks.ts'
 
 /** OpenSSL's names of the AEADs in use. */
@@ -18,8 +19,8 @@ export function sealWith(
   ad: Bytes,
   plaintext: Bytes,
 ): Bytes {
-  const cipher = createCipheriv(name as CipherGCMTypes, createSecretKey(key), nonce, options)
-  cipher.setAAD(ad, { plaintextLength: plaintext.length })
+  const cipher = createCipheriv(name as CipherGCMTypes, aeadKey(key), nonce, options)
+  cipher.setAAD(ad)
   const out = new Uint8Array(plaintext.length + TAG_BYTES)
   out.set(cipher.update(plaintext))
   cipher.final()
@@ -37,8 +38,8 @@ export function openWith(
 ): Bytes | undefined {
   const length = sealed.length - TAG_BYTES
   if (length < 0) return undefined
-  const decipher = createDecipheriv(name as CipherGCMTypes, createSecretKey(key), nonce, options)
-  decipher.setAAD(ad, { plaintextLength: length })
+  const decipher = createDecipheriv(name as CipherGCMTypes, aeadKey(key), nonce, options)
+  decipher.setAAD(ad)
   decipher.setAuthTag(sealed.subarray(length))
   const unverified = decipher.update(sealed.subarray(0, length))
   try {

@@ -31,7 +31,7 @@ import type { ContactBook } from './contacts.ts'
 import { conversationRows, loadConversation } from './conversation-rows.ts'
 import { fetchBundle, lookUp } from './conversation-queries.ts'
 import type { Heard } from './conversation-queries.ts'
-import { peersWithWork, retireSessions } from './conversation-start.ts'
+import { peersWithWork } from './conversation-start.ts'
 import { effectRows } from './effect-rows.ts'
 import type { EffectPorts, HandoffTaker } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
@@ -68,8 +68,6 @@ export interface ConversationsOptions {
   readonly orderWaitMs: number
   /** Treat strangers as contacts. */
   readonly open: boolean
-  /** The database is older than what this home had seen: no old session may send. */
-  readonly regressed: boolean
   readonly onReport: (report: Report) => void
 }
 
@@ -109,9 +107,7 @@ export class Conversations implements DirectSink {
   /** Gives the way out, and takes up every conversation that has something under way. */
   async start(links: DirectLinks): Promise<void> {
     this.#links = links
-    const { store, now, regressed } = this.#options
-    if (regressed) await retireSessions(store, now())
-    for (const peer of await peersWithWork(store)) this.#get(peer)
+    for (const peer of await peersWithWork(this.#options.store)) this.#get(peer)
   }
 
   /** Queues an event; resolves once its step is durable. */

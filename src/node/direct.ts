@@ -14,6 +14,7 @@ import type { Host } from '../host/types.ts'
 import type { Store } from '../store/types.ts'
 import { makeContactService, openContactBook } from './contacts.ts'
 import type { Heard } from './conversation-queries.ts'
+import { retireSessions } from './conversation-start.ts'
 import { Conversations } from './conversations.ts'
 import { makeDirectMessages } from './direct-messages.ts'
 import type { DirectMessages } from './direct-messages.ts'
@@ -35,7 +36,7 @@ export interface DirectOptions {
   readonly secret: Bytes
   /** Treat strangers as contacts. */
   readonly open: boolean
-  /** The database is older than what this home had seen. */
+  /** The database is older than what this home had seen: no session in it may send again. */
   readonly regressed: boolean
   /** How long a hole in a sender's sequence is awaited; ORDER_WAIT_MS if absent. */
   readonly orderWaitMs?: number
@@ -57,6 +58,8 @@ export interface Direct extends AsyncDisposable {
 export async function openDirect(options: DirectOptions): Promise<Direct> {
   const { host, store, primitives, now, events, open } = options
   const peer: PeerId = host.peerId
+  // Before anything is served or said: a conversation that is loaded earlier could send on an old session.
+  if (options.regressed) await retireSessions(store, now())
   const keeper = await openPrekeyKeeper({ ...options, peer })
   const book = await openContactBook(store)
   const inbox = await openInbox({ store, events, now, nameOf: (other) => book.nameOf(other) })

@@ -6,21 +6,20 @@ import { native } from '../crypto/native.ts'
 import { randomBytes } from '../crypto/random.ts'
 import type { Store } from '../store/types.ts'
 import { loadIdentity } from './identity-key.ts'
-import { openPrekeyKeeper } from './prekey-keeper.ts'
+import { openOwnKeys } from './prekey-keeper.ts'
 
 /** The peer ID and the fingerprint of this agent's keys; both are made where there are none. */
 export async function readOwnFingerprint(
   store: Store,
 ): Promise<{ readonly peerId: PeerId; readonly fingerprint: string }> {
   const { peer, secret } = await loadIdentity(store, native, randomBytes)
-  using keeper = await openPrekeyKeeper({
+  const { identityKey } = await openOwnKeys({
     store,
     primitives: native,
     random: randomBytes,
     now: () => toTimeMs(Date.now()),
     peer,
     secret: secret.reveal(),
-    regressed: false,
   })
-  return { peerId: peer, fingerprint: formatFingerprint(native, peer, keeper.own.identityKey) }
+  return { peerId: peer, fingerprint: formatFingerprint(native, peer, identityKey) }
 }

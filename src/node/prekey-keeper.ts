@@ -40,8 +40,8 @@ const TABLE = 'prekey'
 const VERSION = 1
 const KEY_LIFE_MS = MAILBOX_TTL_MS + PREKEY_GRACE_MS
 
-/** What the keeper is made with. */
-export interface KeeperOptions {
+/** What this agent's own keys are made with. */
+export interface OwnKeysOptions {
   readonly store: Store
   readonly primitives: Primitives
   readonly random: (length: number) => Bytes
@@ -49,6 +49,10 @@ export interface KeeperOptions {
   readonly peer: PeerId
   /** Ed25519 seed of `peer`. */
   readonly secret: Bytes
+}
+
+/** What the keeper is made with. */
+export interface KeeperOptions extends OwnKeysOptions {
   /** The database is older than what this home had seen. */
   readonly regressed: boolean
 }
@@ -108,7 +112,12 @@ interface OwnIdentity {
   readonly identitySeq: number
 }
 
-async function openIdentity(options: KeeperOptions): Promise<OwnIdentity> {
+/** Loads this agent's own keys, making them where there are none; prekeys are neither made nor touched. */
+export async function openOwnKeys(options: OwnKeysOptions): Promise<OwnKeys> {
+  return (await openIdentity(options)).own
+}
+
+async function openIdentity(options: OwnKeysOptions): Promise<OwnIdentity> {
   const { store, primitives, random, now, peer, secret } = options
   const saved = await store.get(TABLE, 'identity')
   if (saved !== undefined) {

@@ -1,4 +1,5 @@
 import { isAvailable } from '../../src/host/transports.ts'
+import { endNativeThreads } from '../support/hosts.ts'
 import { skippedContract, transportContract } from './transport.ts'
 
 const test = (await isAvailable('webrtc-direct'))
@@ -11,7 +12,5 @@ const test = (await isAvailable('webrtc-direct'))
     })
   : skippedContract('webrtc-direct')
 
-// Threads of its binary may outlive every connection; the report takes no longer than this.
-const REPORT_MS = 1_000
-test.after(() => void setTimeout(() => process.exit(), REPORT_MS))
+endNativeThreads(test)
 test.run()

@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert'
 import { createNode } from '../../src/index.ts'
 import type { Node } from '../../src/index.ts'
 import { isAvailable, isTransportName } from '../../src/host/transports.ts'
+import { endNativeThreads } from '../support/hosts.ts'
 import { unix } from '../support/unix-transport.ts'
 
 const test = suite('e2e · transports')
@@ -125,4 +126,5 @@ test('a direct message and a group run over a relayed circuit', () =>
     assert.is(facts.find((fact) => fact.peerId === alice.peerId)?.relayed, true)
   }))
 
+endNativeThreads(test)
 test.run()

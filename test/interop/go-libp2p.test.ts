@@ -14,7 +14,7 @@ import { parsePeerId } from '../../protocols/base/ids.ts'
 import type { HostOptions } from '../../src/host/options.ts'
 import { isAvailable } from '../../src/host/transports.ts'
 import type { TransportName } from '../../src/host/transports.ts'
-import { echo, startHost, until, withHosts } from '../support/hosts.ts'
+import { echo, endNativeThreads, startHost, until, withHosts } from '../support/hosts.ts'
 
 const ECHO = '/conclave/interop-echo/1.0.0'
 const TOPIC = 'conclave-interop'
@@ -162,4 +162,5 @@ if (isBuilt()) {
   }
 }
 
+endNativeThreads(test)
 test.run()

@@ -65,20 +65,33 @@ export async function startDirect(
   const store = options.store ?? memoryStore(held)
   const host = options.host ?? (await startHost(name, listen === undefined ? {} : { listen }))
   const events = await openEventLog(store)
-  const direct = await openDirect({
-    host,
-    store,
-    primitives: native,
-    random: randomBytes,
-    now: (): TimeMs => toTimeMs(Date.now()),
-    events,
-    secret: new Uint8Array(32).fill(SEEDS[name]),
-    open: false,
-    regressed: false,
-    ...rest,
-  })
-  await prepare?.(direct, { host, store, events })
-  await direct.start()
+  try {
+    const direct = await openDirect({
+      host,
+      store,
+      primitives: native,
+      random: randomBytes,
+      now: (): TimeMs => toTimeMs(Date.now()),
+      events,
+      secret: new Uint8Array(32).fill(SEEDS[name]),
+      open: false,
+      regressed: false,
+      ...rest,
+    })
+    await prepare?.(direct, { host, store, events })
+    await direct.start()
+    return running(direct, { host, store, events }, held)
+  } catch (error) {
+    await host.close()
+    throw error
+  }
+}
+
+function running(
+  direct: Direct,
+  { host, store, events }: PreparedParts,
+  held: Map<string, Bytes>,
+): DirectNode {
   return {
     ...direct,
     host,

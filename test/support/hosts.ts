@@ -106,3 +106,11 @@ export async function rejection(promise: Promise<unknown>): Promise<Error & { co
   }
   throw new Error('did not reject')
 }
+
+/** How long a file's report may take after its last test. */
+const REPORT_MS = 1_000
+
+/** Ends the process after a file's last test: threads of WebRTC's binary may outlive every connection. */
+export function endNativeThreads(test: { readonly after: (hook: () => void) => void }): void {
+  test.after(() => void setTimeout(() => process.exit(), REPORT_MS).unref())
+}
