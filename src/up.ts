@@ -59,11 +59,6 @@ function keySourceOf({ passphraseFile, keyCommand }: Config): KeySource {
 export async function up(invocation: Invocation, ready: (row: Row) => void): Promise<void> {
   const home = locateHome(invocation.home, undefined)
   const config = await configure(home, invocation.flags)
-  if (config.mailbox === true) {
-    throw new ConclaveError('CONFIG_VALUE', 'this version serves no mailboxes yet', {
-      hint: 'leave out --mailbox; messages wait at their sender until both are online',
-    })
-  }
   const log = pino(
     { level: config.logLevel ?? 'info', base: null },
     pino.destination({ dest: 2, sync: true }),
@@ -75,7 +70,17 @@ export async function up(invocation: Invocation, ready: (row: Row) => void): Pro
     key: keySourceOf(config),
     log,
     version: VERSION,
-    ...pick(config, 'announce', 'bootstrap', 'name', 'relay', 'open', 'mdns', 'orderWaitMs'),
+    ...pick(
+      config,
+      'announce',
+      'bootstrap',
+      'name',
+      'relay',
+      'mailbox',
+      'open',
+      'mdns',
+      'orderWaitMs',
+    ),
     ...(listen !== undefined && { listen }),
     ...(transports !== undefined && { transports }),
   })

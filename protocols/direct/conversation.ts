@@ -7,11 +7,12 @@ import { DAY_MS, MINUTE_MS, SECOND_MS } from '../base/time.ts'
 import type { TimeMs } from '../base/time.ts'
 import type { Postbag } from './receipts.ts'
 import { EMPTY_POSTBAG } from './receipts.ts'
-import type { Handed, Held, ReceiveOrder } from './receive-order.ts'
+import type { Handed, Held, ReceiveOrder, Via } from './receive-order.ts'
 import { FIRST_ORDER } from './receive-order.ts'
 import { noSessions } from './session.ts'
 import type { Sessions } from './session.ts'
 import type { Consumed, SealedAt } from './sessions.ts'
+import { COPIES_WANTED } from '../mailbox/types.ts'
 import { MAILBOX_TTL_MS, RESET_INTERVAL_MS } from './types.ts'
 import type {
   EnvelopeId,
@@ -20,6 +21,7 @@ import type {
   InitiateDraws,
   MessageId,
   PrekeyLookup,
+  QueueKeyGrant,
   Receipt,
   Withdrawal,
 } from './types.ts'
@@ -58,6 +60,8 @@ export interface SealedLetter {
   readonly at: SealedAt
   readonly receipts: readonly Receipt[]
   readonly withdrawals: readonly Withdrawal[]
+  /** It tells the peer its queue key. */
+  readonly offersKey: boolean
 }
 
 /** A message or handoff until its receipt comes; the plaintext is kept for a re-encryption. */
@@ -77,10 +81,30 @@ export interface Letter {
 /** How far an envelope got on the present link. Volatile. */
 export type Phase = 'waiting' | 'sent' | 'accepted' | 'refused'
 
+/** An envelope at a custodian, proved by its receipt. */
+export interface Copy {
+  readonly custodian: PeerId
+  readonly storedAt: TimeMs
+  readonly expiresAt: TimeMs
+}
+
+/** Where an envelope waits for its recipient. */
+export interface Copies {
+  readonly envelopeId: EnvelopeId
+  /** One a custodian. */
+  readonly list: readonly Copy[]
+  /** Custodians that the recipient has. */
+  readonly of: number
+}
+
 /** A letter, and what became of it since the start of the process. */
 export interface OutboxEntry {
   readonly letter: Letter
+  /** Saved; absent: no custodian has it. */
+  readonly copies?: Copies
   readonly phase: Phase
+  /** The round of attempts in which custodians were asked last. */
+  readonly askedIn?: number
   readonly attempts: number
   readonly lastError?: ErrorCode
 }
@@ -106,6 +130,8 @@ export interface Notice {
 export interface NoticeEntry {
   readonly notice: Notice
   readonly phase: Phase
+  /** As of an outbox entry. */
+  readonly askedIn?: number
 }
 
 /** Rate limits of resets, both ways. 0: never. */
@@ -128,6 +154,10 @@ export interface Ledger {
   readonly resets: Resets
   /** When the active session became active; 0: there is none. */
   readonly sessionSince: number
+  /** The peer's word that we may deposit for it. */
+  readonly granted?: QueueKeyGrant
+  /** Ours for the peer, until it has it. */
+  readonly offered?: QueueKeyGrant
 }
 
 /** `open`: a stranger whom this agent's settings treat as a contact. */
@@ -157,6 +187,12 @@ export interface Conversation {
 
   /* volatile */
   readonly link: 'closed' | 'opening' | 'open'
+  /** The last attempt to reach the peer failed, or takes long: custodians are asked. */
+  readonly isUnreachable: boolean
+  /** When an attempt begins to take long. */
+  readonly reachBy?: number
+  /** Counts attempts that failed: custodians are asked once in each about an envelope. */
+  readonly round: number
   readonly isFetching: boolean
   readonly renewal?: Renewal
   /** Letters without an envelope. */
@@ -209,6 +245,7 @@ export interface Incoming {
   readonly token: number
   readonly envelope: Bytes
   readonly envelopeId: EnvelopeId
+  readonly via: Via
 }
 
 /** Past facts that a conversation hears. */
@@ -235,6 +272,18 @@ export type ConversationEvent = { readonly at: Moment } & (
   | { readonly kind: 'resultsReceived'; readonly results: readonly EnvelopeResult[] }
   | { readonly kind: 'bundleFetched'; readonly fetched: Fetched; readonly draws: InitiateDraws }
   | { readonly kind: 'agentHandled'; readonly ids: readonly MessageId[] }
+  /** A custodian has signed for an envelope; its receipt was verified. */
+  | {
+      readonly kind: 'stored'
+      readonly ref: EnvelopeRef
+      readonly copy: Copy
+      /** Custodians that the recipient has. */
+      readonly of: number
+    }
+  /** No custodian took an envelope. */
+  | { readonly kind: 'depositFailed'; readonly ref: EnvelopeRef; readonly code: ErrorCode }
+  /** This agent's custodians know a queue key for the peer: it is to be told. */
+  | { readonly kind: 'keyOffered'; readonly key: QueueKeyGrant }
 )
 
 export interface EnvelopeResult {
@@ -257,10 +306,21 @@ export type ConversationEffect =
       readonly kind: 'report'
       readonly id: MessageId
       readonly draft: Draft['kind']
-      readonly state: 'delivered' | 'handled' | 'expired' | 'failed'
+      readonly state: 'stored' | 'delivered' | 'handled' | 'expired' | 'failed'
+      /** Of `stored`. */
+      readonly copies?: Copies
     }
   /* performed once saved */
   | { readonly kind: 'transmit'; readonly ref: EnvelopeRef; readonly envelope: Bytes }
+  | {
+      readonly kind: 'deposit'
+      readonly ref: EnvelopeRef
+      readonly envelope: Bytes
+      /** Custodians that have it. */
+      readonly have: readonly PeerId[]
+      /** Absent: as a stranger. */
+      readonly granted?: QueueKeyGrant
+    }
   | { readonly kind: 'answer'; readonly incoming: Incoming; readonly status: ResultStatus }
   | { readonly kind: 'lookUp'; readonly incoming: Incoming; readonly messageId?: MessageId }
   | { readonly kind: 'openLink' | 'fetchBundle' | 'drawMore' }
@@ -285,6 +345,8 @@ export interface SavedConversation {
   readonly trust: Trust
   readonly ledger: Ledger
   readonly letters: readonly Letter[]
+  /** By sequence. */
+  readonly copies: ReadonlyMap<number, Copies>
   readonly done: readonly Done[]
   readonly notices: readonly Notice[]
   readonly held: readonly Held[]
@@ -298,6 +360,7 @@ export function newConversation(peer: PeerId, trust: Trust): SavedConversation {
     trust,
     ledger: FIRST_LEDGER,
     letters: [],
+    copies: new Map(),
     done: [],
     notices: [],
     held: [],
@@ -307,15 +370,25 @@ export function newConversation(peer: PeerId, trust: Trust): SavedConversation {
 
 /** Takes up a saved conversation; dispatch `restarted` first. */
 export function resumeConversation(
-  { letters, notices, ...saved }: SavedConversation,
+  { letters, copies, notices, ...saved }: SavedConversation,
   link: 'closed' | 'open',
 ): Conversation {
   return {
     ...saved,
     peer: saved.sessions.peer,
-    outbox: letters.map((letter) => ({ letter, phase: 'waiting', attempts: 0 })),
+    outbox: letters.map((letter) => {
+      const found = copies.get(letter.sequence)
+      return {
+        letter,
+        phase: 'waiting',
+        attempts: 0,
+        ...(found !== undefined && { copies: found }),
+      }
+    }),
     notices: notices.map((notice) => ({ notice, phase: 'waiting' })),
     link,
+    isUnreachable: false,
+    round: 0,
     isFetching: false,
     unsealed: letters.filter(isUnsealed).length,
     outboxBytes: letters.reduce((sum, { draft }) => sum + draft.content.length, 0),
@@ -328,6 +401,13 @@ export function resumeConversation(
 /** True if a letter waits for an envelope. */
 export function isUnsealed(letter: Letter): boolean {
   return letter.sealed === undefined && letter.state === 'queued'
+}
+
+/** True if as many custodians have the letter's envelope as are asked for. */
+export function isStored({ letter, copies }: OutboxEntry): boolean {
+  if (copies === undefined || letter.state !== 'queued') return false
+  if (copies.envelopeId !== letter.sealed?.envelopeId) return false
+  return copies.list.length >= Math.max(1, Math.min(COPIES_WANTED, copies.of))
 }
 
 /** Letters that still count against OUTBOX_PER_PEER_MAX. */

@@ -15,25 +15,11 @@ import {
   ENVELOPE_BUCKETS,
   PREKEYS_REPLY_BYTES_MAX,
   PUBLISH_BYTES_MAX,
+  STATUSES,
 } from './types.ts'
-import type { EnvelopeId } from './types.ts'
+import type { EnvelopeId, Status } from './types.ts'
 import { DirectFrameSchema, PrekeysFrameSchema } from './wire_pb.ts'
 import type { PrekeysFrame as WirePrekeys, Status as WireStatus } from './wire_pb.ts'
-
-/** Answers on the wire, by number (spec.md §6). */
-export const STATUSES = [
-  'accepted',
-  'malformed',
-  'unsupported',
-  'refused',
-  'busy',
-  'quota',
-  'leaseExpired',
-  'prekeyConsumed',
-] as const
-
-/** What a peer learns about its request: coarse, so that it is no oracle. */
-export type Status = (typeof STATUSES)[number]
 
 /** One frame of `/conclave/direct/1.0.0`. */
 export type DirectFrame =
@@ -68,6 +54,8 @@ export type PrekeysFrame =
       readonly bundle?: Bytes
       readonly entries: readonly Bytes[]
       readonly keyPackages: readonly Bytes[]
+      /** The publisher's contact record, opaque here. */
+      readonly record?: Bytes
     }
   | { readonly kind: 'supply'; readonly requestId: number }
   | {
@@ -77,10 +65,14 @@ export type PrekeysFrame =
       readonly ecs: number
       readonly keyPackages: number
     }
+  | { readonly kind: 'fetchRecord'; readonly requestId: number; readonly recipient: PeerId }
+  | { readonly kind: 'record'; readonly requestId: number; readonly record: Bytes }
   | { readonly kind: 'failure'; readonly requestId: number; readonly status: Status }
 
 /** Entries, and MLS KeyPackages, in one Publish. */
 export const PUBLISH_ITEMS_MAX = 128
+/** Octets of a contact record in a frame: those of `identity` fit with what is around them. */
+export const RECORD_BYTES_MAX = 4_000
 
 type DirectInit = MessageInitShape<typeof DirectFrameSchema>
 type PrekeysInit = MessageInitShape<typeof PrekeysFrameSchema>
@@ -157,8 +149,8 @@ function prekeysInit(frame: PrekeysFrame): PrekeysInit {
       return { requestId, frame: { case: 'bundle', value: { bundle, entry, keyPackage } } }
     }
     case 'publish': {
-      const { bundle = NOTHING, entries, keyPackages } = frame
-      const value = { bundle, entries: [...entries], keyPackages: [...keyPackages] }
+      const { bundle = NOTHING, entries, keyPackages, record = NOTHING } = frame
+      const value = { bundle, entries: [...entries], keyPackages: [...keyPackages], record }
       return { requestId, frame: { case: 'publish', value } }
     }
     case 'supply':
@@ -167,6 +159,12 @@ function prekeysInit(frame: PrekeysFrame): PrekeysInit {
       const { pairs, ecs, keyPackages } = frame
       return { requestId, frame: { case: 'remaining', value: { pairs, ecs, keyPackages } } }
     }
+    case 'fetchRecord': {
+      const value = { recipient: peerIdToBytes(frame.recipient) }
+      return { requestId, frame: { case: 'fetchRecord', value } }
+    }
+    case 'record':
+      return { requestId, frame: { case: 'record', value: { record: frame.record } } }
     case 'failure': {
       const value = { status: statusNumber(frame.status) }
       return { requestId, frame: { case: 'failure', value } }
@@ -212,13 +210,13 @@ function readPrekeys({ requestId, frame }: WirePrekeys): PrekeysFrame | undefine
       }
     }
     case 'publish': {
-      const { bundle, entries, keyPackages } = frame.value
+      const { bundle, entries, keyPackages, record } = frame.value
       if (bundle.length > 0 && bundle.length !== BUNDLE_BYTES) return undefined
       if (entries.length > PUBLISH_ITEMS_MAX || keyPackages.length > PUBLISH_ITEMS_MAX) {
         return undefined
       }
-      if (!entries.every(isEntrySize)) return undefined
-      const given = bundle.length > 0 && { bundle }
+      if (!entries.every(isEntrySize) || record.length > RECORD_BYTES_MAX) return undefined
+      const given = { ...(bundle.length > 0 && { bundle }), ...(record.length > 0 && { record }) }
       return { kind: 'publish', requestId, ...given, entries, keyPackages }
     }
     case 'supply':
@@ -226,6 +224,15 @@ function readPrekeys({ requestId, frame }: WirePrekeys): PrekeysFrame | undefine
     case 'remaining': {
       const { pairs, ecs, keyPackages } = frame.value
       return { kind: 'remaining', requestId, pairs, ecs, keyPackages }
+    }
+    case 'fetchRecord': {
+      const recipient = peerIdFromBytes(frame.value.recipient)
+      return recipient === undefined ? undefined : { kind: 'fetchRecord', requestId, recipient }
+    }
+    case 'record': {
+      const { record } = frame.value
+      if (record.length === 0 || record.length > RECORD_BYTES_MAX) return undefined
+      return { kind: 'record', requestId, record }
     }
     case 'failure': {
       const status = STATUSES[frame.value.status]

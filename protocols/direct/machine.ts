@@ -2,7 +2,17 @@
 import type { Step } from '../base/step.ts'
 import type { Conversation, ConversationEffect, ConversationEvent } from './conversation.ts'
 import { FORGET_MS, REQUEST_LIFE_MS, RETRY_MS_MIN } from './conversation.ts'
-import { attemptFailed, expireOutbox, linkLost, submit, takeResult } from './outbox.ts'
+import {
+  attemptFailed,
+  depositAll,
+  expireOutbox,
+  linkLost,
+  reachFailed,
+  submit,
+  takeDepositFailed,
+  takeResult,
+  takeStored,
+} from './outbox.ts'
 import { addReceipt, expirePostbag } from './receipts.ts'
 import { giveUpDue, settle, waitingSince } from './receive-order.ts'
 import { handIn, receive, takeArrival } from './receiving.ts'
@@ -25,6 +35,7 @@ export function makeConversationStep(kit: ConversationKit): StepConversation {
     hear(turn, event)
     sealLetters(turn)
     sealNotices(turn)
+    depositAll(turn)
     if (activeId(turn.state) !== activeId(state)) turn.book({ sessionSince: event.at.nowMs })
     const dueAt = dueAtOf(kit, turn.state)
     if (
@@ -73,7 +84,8 @@ function hear(turn: Turn, event: ConversationEvent): void {
       attempt(turn)
       return
     case 'linkOpened':
-      turn.change({ link: 'open' })
+      turn.change({ link: 'open', isUnreachable: false })
+      turn.clear('reachBy')
       linkLost(turn) // whatever an older link was told, this one was not
       turn.clear('retryAt')
       attempt(turn)
@@ -86,6 +98,7 @@ function hear(turn: Turn, event: ConversationEvent): void {
     case 'linkFailed':
       if (turn.state.link === 'open') return // the peer came first
       turn.change({ link: 'closed' })
+      reachFailed(turn)
       attemptFailed(turn, event.code)
       return
     case 'resultsReceived':
@@ -105,6 +118,15 @@ function hear(turn: Turn, event: ConversationEvent): void {
       return
     case 'timerExpired':
       runDue(turn)
+      return
+    case 'stored':
+      takeStored(turn, event)
+      return
+    case 'depositFailed':
+      takeDepositFailed(turn, event)
+      return
+    case 'keyOffered':
+      turn.book({ offered: event.key })
       return
     case 'drawn': // sealing goes on after every event
   }
@@ -169,7 +191,11 @@ function runDue(turn: Turn): void {
     const left = Math.max(0, turn.state.ledger.strangerEnvelopes - gone)
     turn.book({ strangerEnvelopes: left })
   }
-  const { retryAt, postbagDueAt, link } = turn.state
+  const { retryAt, reachBy, postbagDueAt, link } = turn.state
+  if (reachBy !== undefined && reachBy <= nowMs) {
+    if (link === 'open') turn.clear('reachBy')
+    else reachFailed(turn)
+  }
   if (retryAt !== undefined && retryAt <= nowMs) {
     turn.clear('retryAt')
     attempt(turn)
@@ -181,7 +207,7 @@ function runDue(turn: Turn): void {
 /** When the next `timerExpired` is wanted; Infinity for never. */
 function dueAtOf({ orderWaitMs }: ConversationKit, state: Conversation): number {
   const { outbox, done, notices, held, requests, ledger, retryAt, postbagDueAt } = state
-  const times: (number | undefined)[] = [retryAt]
+  const times: (number | undefined)[] = [retryAt, state.reachBy]
   // A postbag that was due waits for a link, or for room among the notices; both come as events.
   if (postbagDueAt !== undefined && state.ranAt < postbagDueAt) times.push(postbagDueAt)
   const oldest = outbox[0]?.letter

@@ -2,9 +2,12 @@
 import { ConclaveError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/error-codes.ts'
 import type { TimeMs } from '../base/time.ts'
+import type { PeerId } from '../base/ids.ts'
+import { LEASES_MAX } from '../identity/types.ts'
 import type {
   Conversation,
   ConversationEvent,
+  Copies,
   Done,
   EnvelopeRef,
   EnvelopeResult,
@@ -19,6 +22,7 @@ import {
   countQueued,
   DONE_PER_PEER_MAX,
   FORGET_MS,
+  isStored,
   isUnsealed,
   OUTBOX_BYTES_PER_PEER_MAX,
 } from './conversation.ts'
@@ -73,10 +77,11 @@ export function submit(turn: Turn, { id, draft, keyed }: Submitted): void {
 export function findState(
   state: Conversation,
   id: MessageId,
-): Done['state'] | Letter['state'] | undefined {
+): Done['state'] | Letter['state'] | 'stored' | undefined {
   // The newest are asked for most.
   const entry = state.outbox.findLast(({ letter }) => letter.id === id)
-  return entry?.letter.state ?? state.done.findLast((one) => one.id === id)?.state
+  if (entry !== undefined) return isStored(entry) ? 'stored' : entry.letter.state
+  return state.done.findLast((one) => one.id === id)?.state
 }
 
 function demandRoom(state: Conversation, more: number): void {
@@ -142,13 +147,112 @@ export function linkLost(turn: Turn): void {
   })
 }
 
+/** Notes that the peer cannot be reached for now: custodians are asked, once in each failed attempt. */
+export function reachFailed(turn: Turn): void {
+  turn.clear('reachBy')
+  turn.change({ isUnreachable: true, round: turn.state.round + 1 })
+}
+
+/** While the peer cannot be reached: asks its custodians to keep what they do not have yet. */
+export function depositAll(turn: Turn): void {
+  const { isUnreachable, link, round, outbox, notices } = turn.state
+  if (!isUnreachable || link === 'open') return
+  const isDue = (one: OutboxEntry): boolean =>
+    one.askedIn !== round && one.letter.state === 'queued' && one.letter.sealed !== undefined
+  if (outbox.some(isDue)) {
+    const next = outbox.map((one) => (isDue(one) ? depositLetter(turn, one) : one))
+    turn.change({ outbox: next })
+  }
+  if (notices.every(({ askedIn }) => askedIn === round)) return
+  turn.change({
+    notices: notices.map((one): NoticeEntry => {
+      if (one.askedIn === round) return one
+      const { number, sealed } = one.notice
+      deposit(turn, { kind: 'notice', number, envelopeId: sealed.envelopeId }, sealed, [])
+      return { ...one, askedIn: round }
+    }),
+  })
+}
+
+function depositLetter(turn: Turn, entry: OutboxEntry): OutboxEntry {
+  const { letter, copies } = entry
+  const { sealed, sequence } = letter
+  if (sealed === undefined) return entry
+  const { envelopeId } = sealed
+  const list = copies?.envelopeId === envelopeId ? copies.list : []
+  // Half a life later a custodian may have lost it: it is asked again, and signs for the same.
+  const have = list.filter(({ storedAt }) => storedAt + MAILBOX_TTL_MS / 2 > turn.nowMs)
+  deposit(
+    turn,
+    { kind: 'letter', number: sequence, envelopeId },
+    sealed,
+    have.map(({ custodian }) => custodian),
+  )
+  return { ...entry, askedIn: turn.state.round }
+}
+
+function deposit(
+  turn: Turn,
+  ref: EnvelopeRef,
+  { envelope }: SealedLetter,
+  have: readonly PeerId[],
+): void {
+  const { granted } = turn.state.ledger
+  const isGood = granted !== undefined && granted.expiresAt > turn.nowMs
+  turn.ask({ kind: 'deposit', ref, envelope, have, ...(isGood && { granted }) })
+}
+
+type Stored = Extract<ConversationEvent, { kind: 'stored' }>
+
+/** Takes a custodian's receipt: a message is stored once enough of them have signed. */
+export function takeStored(turn: Turn, { ref, copy, of }: Stored): void {
+  const { notices, outbox } = turn.state
+  if (ref.kind === 'notice') {
+    const left = notices.filter(({ notice }) => notice.sealed.envelopeId !== ref.envelopeId)
+    if (left.length < notices.length) turn.change({ notices: left })
+    return
+  }
+  const at = findSequence(outbox, ref.number)
+  const entry = outbox[at]
+  if (entry?.letter.sealed?.envelopeId !== ref.envelopeId) return
+  const before = entry.copies?.envelopeId === ref.envelopeId ? entry.copies.list : []
+  const list = [...before.filter(({ custodian }) => custodian !== copy.custodian), copy]
+  const copies: Copies = { envelopeId: ref.envelopeId, list: list.slice(-LEASES_MAX), of }
+  const { lastError, ...rest } = { ...entry, copies }
+  const isKept = isStored(rest)
+  const next = isKept || lastError === undefined ? rest : { ...rest, lastError }
+  turn.change({ outbox: outbox.with(at, next) })
+  if (!isKept || isStored(entry)) return
+  const { id, draft } = entry.letter
+  turn.ask({ kind: 'report', id, draft: draft.kind, state: 'stored', copies })
+}
+
+type DepositFailed = Extract<ConversationEvent, { kind: 'depositFailed' }>
+
+/** Notes why no custodian took an envelope; they are asked again after the next attempt. */
+export function takeDepositFailed(turn: Turn, { ref, code }: DepositFailed): void {
+  if (ref.kind === 'notice') return
+  const { outbox } = turn.state
+  const at = findSequence(outbox, ref.number)
+  const entry = outbox[at]
+  if (entry?.letter.sealed?.envelopeId !== ref.envelopeId || isStored(entry)) return
+  turn.change({ outbox: outbox.with(at, { ...entry, lastError: code }) })
+}
+
+/** Notes that the peer has its queue key: an envelope that carried it was accepted or receipted. */
+function keyArrived(turn: Turn, sealed: SealedLetter | undefined): void {
+  if (sealed?.offersKey !== true || turn.state.ledger.offered === undefined) return
+  const { offered: _, ...ledger } = turn.state.ledger
+  turn.change({ ledger })
+}
+
 /** Notes that an attempt to reach the peer failed, on every letter that waits for it. */
 export function attemptFailed(turn: Turn, code: ErrorCode): void {
   // Unreachable, and no custodian to take the mail: that is the reason an agent can act on.
   const lastError = code.startsWith('NETWORK_') ? 'NETWORK_NO_CUSTODIAN' : code
   turn.change({
     outbox: turn.state.outbox.map((one) =>
-      one.letter.state === 'queued' && one.phase === 'waiting'
+      one.letter.state === 'queued' && one.phase === 'waiting' && !isStored(one)
         ? { ...one, attempts: one.attempts + 1, lastError }
         : one,
     ),
@@ -168,6 +272,7 @@ function takeNoticeResult(turn: Turn, ref: EnvelopeRef, status: ResultStatus): v
   const entry = notices[at]
   if (entry === undefined) return
   if (status === 'accepted') {
+    keyArrived(turn, entry.notice.sealed)
     turn.change({ notices: notices.toSpliced(at, 1), failures: 0 })
     return
   }
@@ -181,6 +286,7 @@ function takeLetterResult(turn: Turn, ref: EnvelopeRef, status: ResultStatus): v
   const entry = outbox[at]
   if (entry?.letter.sealed?.envelopeId !== ref.envelopeId) return
   if (status === 'accepted') {
+    keyArrived(turn, entry.letter.sealed)
     const { lastError: _, ...rest } = entry
     turn.change({ outbox: outbox.with(at, { ...rest, phase: 'accepted' }), failures: 0 })
     return
@@ -231,7 +337,8 @@ export function unseal(turn: Turn, isMeant: (sealed: SealedLetter) => boolean): 
     const { sealed, ...letter } = one.letter
     if (letter.state !== 'queued' || sealed === undefined || !isMeant(sealed)) return one
     dropped.push(sealed)
-    return { ...one, letter, phase: 'waiting' }
+    const { copies: _copies, askedIn: _asked, ...kept } = one
+    return { ...kept, letter, phase: 'waiting' }
   })
   const notices = turn.state.notices.filter(({ notice }) => {
     if (!isMeant(notice.sealed)) return true
@@ -250,18 +357,28 @@ export function takeReceipts(turn: Turn, receipts: readonly Receipt[]): void {
   if (receipts.length === 0) return
   const states = new Map<MessageId, Receipt['state']>()
   for (const { id, state } of receipts) if (states.get(id) !== 'handled') states.set(id, state)
-  const finished: Done[] = []
+  const finished: (Done & { readonly copies?: Copies })[] = []
   const outbox: OutboxEntry[] = []
   for (const one of turn.state.outbox) {
     const state = states.get(one.letter.id)
     if (state === undefined) outbox.push(one)
-    else finished.push({ ...doneOf(one.letter), state })
+    else {
+      keyArrived(turn, one.letter.sealed)
+      // Accepted on a stream: whatever custodians have of it was not needed.
+      const copies = one.phase === 'accepted' ? undefined : one.copies
+      finished.push({ ...doneOf(one.letter), state, ...(copies !== undefined && { copies }) })
+    }
   }
   if (finished.length > 0) setOutbox(turn, outbox)
   const handled = [...states].some(([, state]) => state === 'handled')
   if (handled) takeHandled(turn, states)
-  finish(turn, finished)
-  for (const { id, kind, state } of finished) turn.ask({ kind: 'report', id, draft: kind, state })
+  finish(
+    turn,
+    finished.map(({ copies: _, ...done }) => done),
+  )
+  for (const { id, kind, state, copies } of finished) {
+    turn.ask({ kind: 'report', id, draft: kind, state, ...(copies !== undefined && { copies }) })
+  }
 }
 
 function takeHandled(turn: Turn, states: ReadonlyMap<MessageId, Receipt['state']>): void {

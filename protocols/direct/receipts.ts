@@ -13,8 +13,8 @@ import type { Control, Receipt, Withdrawal } from './types.ts'
 export const RECEIPTS_WAITING_MAX = 4_096
 /** Withdrawals that wait for one peer; without one the peer waits out its own patience. */
 export const WITHDRAWALS_WAITING_MAX = 1_000
-/** Withdrawals in one envelope; leaves room for another control. */
-const WITHDRAWN_PER_BODY_MAX = (CONTROLS_PER_BODY_MAX - 1) * WITHDRAWN_PER_CONTROL_MAX
+/** Withdrawals in one envelope; leaves room for a reset and a queue key. */
+const WITHDRAWN_PER_BODY_MAX = (CONTROLS_PER_BODY_MAX - 2) * WITHDRAWN_PER_CONTROL_MAX
 
 /** What waits to be told to the peer. */
 export interface Postbag {

@@ -20,7 +20,11 @@ export const MISSING_MAX = 64
 export interface Held {
   readonly message: Message
   readonly receivedAt: TimeMs
+  readonly via: Via
 }
+
+/** How an envelope came: on a stream of its sender's, or from a custodian. */
+export type Via = 'direct' | 'mailbox'
 
 /** A given-up hole: sequences from `from` up to, but not including, `to`. */
 export interface Missing {

@@ -4,7 +4,7 @@ import type { ConversationEvent, Found, Incoming, ResultStatus } from './convers
 import { STRANGER_HANDOFFS_MAX } from './conversation.ts'
 import { prekeyConsumed, takeReceipts, unseal } from './outbox.ts'
 import { arrive, isFresh, settle } from './receive-order.ts'
-import type { Arrival, Held } from './receive-order.ts'
+import type { Arrival, Held, Via } from './receive-order.ts'
 import { addReceipt } from './receipts.ts'
 import { mayFollowReset, requestRenewal } from './renewal.ts'
 import type { Opened } from './sessions.ts'
@@ -98,7 +98,7 @@ function take(turn: Turn, incoming: Incoming, opened: Opened, found: Found | und
   if (item !== undefined) {
     const before = isNew ? false : knownState(turn, item.id, found)
     if (before !== false) receipt(turn, { id: item.id, state: before })
-    else takeItem(turn, body, isNew ? undefined : item.id)
+    else takeItem(turn, body, incoming.via, isNew ? undefined : item.id)
   }
   for (const control of body.controls) takeControl(turn, control, opened)
   if (turn.state.trust === 'stranger' && body.handoff === undefined) {
@@ -130,17 +130,18 @@ function receipt(turn: Turn, one: Receipt): void {
   turn.book({ postbag: addReceipt(turn.state.ledger.postbag, one, turn.nowMs) })
 }
 
-function takeItem(turn: Turn, body: Body, lookedUp: MessageId | undefined): void {
+function takeItem(turn: Turn, body: Body, via: Via, lookedUp: MessageId | undefined): void {
   if (lookedUp !== undefined) {
     turn.change({ lookedUp: [...turn.state.lookedUp, lookedUp].slice(-LOOKED_UP_MAX) })
   }
   if (body.handoff !== undefined) takeHandoff(turn, body.handoff)
-  else if (body.message !== undefined) takeMessage(turn, body.message)
+  else if (body.message !== undefined) takeMessage(turn, body.message, via)
 }
 
-function takeMessage(turn: Turn, message: Message): void {
+function takeMessage(turn: Turn, message: Message, via: Via): void {
   // The content is a view of the opened plaintext; what is kept must not keep that alive.
-  const one = { message: { ...message, content: message.content.slice() }, receivedAt: turn.nowMs }
+  const content = message.content.slice()
+  const one = { message: { ...message, content }, receivedAt: turn.nowMs, via }
   if (turn.state.trust === 'stranger') {
     if (turn.state.requests.some((other) => other.message.id === message.id)) return
     turn.change({ requests: [...turn.state.requests, one] })
@@ -197,6 +198,10 @@ function takeControl(turn: Turn, control: Control, { session }: Opened): void {
       if (entry?.letter.sealed !== undefined) prekeyConsumed(turn, entry.letter.sealed)
       return
     }
-    case 'queueKey': // of mailboxes, which this version does not use
+    case 'queueKey': {
+      const { id, seed, expiresAt } = control
+      // Views of the opened plaintext, as above.
+      turn.book({ granted: { id: id.slice(), seed: seed.slice(), expiresAt } })
+    }
   }
 }

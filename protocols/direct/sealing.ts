@@ -9,7 +9,7 @@ import { renewalOpened } from './renewal.ts'
 import type { Sessions } from './session.ts'
 import type { SealedAt } from './sessions.ts'
 import type { Turn } from './turn.ts'
-import { RECEIPT_DELAY_MS, RECEIPTS_PER_BODY_MAX } from './types.ts'
+import { REACH_WAIT_MS, RECEIPT_DELAY_MS, RECEIPTS_PER_BODY_MAX } from './types.ts'
 import type { Body, Fetched, InitiateDraws } from './types.ts'
 
 type Sealing = { readonly sealed: SealedLetter } | 'bundle' | 'draws' | 'tooLarge'
@@ -69,6 +69,8 @@ function seal(
   const [taken, rest] = takeFromPostbag(turn.state.ledger.postbag)
   const controls = withdrawnControls(taken.withdrawals)
   if (isReset) controls.push({ kind: 'reset' })
+  const { offered } = turn.state.ledger
+  if (offered !== undefined) controls.push({ kind: 'queueKey', ...offered })
   const body = { ...item, receipts: taken.receipts, controls }
   const sealed = kit.sessions.seal(kit.own, turn.state.sessions, body, draw)
   if (!sealed.ok) return sealed.code === 'USAGE_MESSAGE_TOO_LARGE' ? 'tooLarge' : 'bundle'
@@ -77,7 +79,8 @@ function seal(
   if (rest !== turn.state.ledger.postbag) turn.book({ postbag: rest })
   if (postbagSize(rest) === 0) turn.clear('postbagDueAt')
   const { receipts, withdrawals } = taken
-  return { sealed: { envelope, envelopeId, at, receipts, withdrawals } }
+  const offersKey = offered !== undefined
+  return { sealed: { envelope, envelopeId, at, receipts, withdrawals, offersKey } }
 }
 
 function needsSession(turn: Turn, outbox: readonly OutboxEntry[]): boolean {
@@ -110,7 +113,8 @@ export function sealNotices(turn: Turn): void {
       ledger.postbag.receipts.length >= RECEIPTS_PER_BODY_MAX || Number(postbagDueAt) <= turn.nowMs
     )
   }
-  while (turn.state.link === 'open' && turn.state.notices.length < NOTICES_MAX && isDue()) {
+  const maySend = (): boolean => turn.state.link === 'open' || turn.state.isUnreachable
+  while (maySend() && turn.state.notices.length < NOTICES_MAX && isDue()) {
     if (!sealNotice(turn, false)) return
   }
 }
@@ -183,6 +187,7 @@ export function attempt(turn: Turn): void {
   }
   if (state.link === 'closed' && (needsBundle || wantsLink(turn))) {
     turn.change({ link: 'opening' })
+    if (!state.isUnreachable) turn.change({ reachBy: turn.nowMs + REACH_WAIT_MS })
     turn.ask({ kind: 'openLink' })
   }
   if (state.link === 'open') transmitAll(turn, ['waiting', 'refused'])

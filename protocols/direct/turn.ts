@@ -45,7 +45,7 @@ export class Turn {
   }
 
   /** Removes optional fields of the state. */
-  clear(...names: readonly ('renewal' | 'retryAt' | 'postbagDueAt')[]): void {
+  clear(...names: readonly ('renewal' | 'retryAt' | 'postbagDueAt' | 'reachBy')[]): void {
     if (names.every((name) => this.state[name] === undefined)) return
     const kept = Object.entries(this.state).filter(([name]) => !names.some((one) => one === name))
     this.state = Object.fromEntries(kept) as unknown as Conversation

@@ -60,6 +60,26 @@ export const PREKEY_GRACE_MS: number = 7 * DAY_MS
 /** How long a session that another one replaced still opens late envelopes. */
 export const SUPERSEDED_MS: number = MAILBOX_TTL_MS + 7 * DAY_MS
 export const REFETCH_MAX = 3
+/** How long a peer may take to be reached before custodians are asked; attempts go on beside them. */
+export const REACH_WAIT_MS: number = 3 * SECOND_MS
+/** A recipient's queue keys: how long one holds, and when the next one is told. */
+export const QUEUE_KEY_LIFE_MS: number = 28 * DAY_MS
+export const QUEUE_KEY_RENEWAL_MS: number = 14 * DAY_MS
+
+/** Answers on the wire, by number (spec.md §6). */
+export const STATUSES = [
+  'accepted',
+  'malformed',
+  'unsupported',
+  'refused',
+  'busy',
+  'quota',
+  'leaseExpired',
+  'prekeyConsumed',
+] as const
+
+/** What a peer learns about its request: coarse, so that it is no oracle. */
+export type Status = (typeof STATUSES)[number]
 
 /** A message to the peer's agent. */
 export interface Message {
@@ -96,6 +116,15 @@ export interface SckaOffer {
   readonly bytes: Bytes
 }
 
+/** The right to a place of one's own in the peer's mailboxes; a secret of the two. */
+export interface QueueKeyGrant {
+  /** 8 bytes. */
+  readonly id: Bytes
+  /** Ed25519 seed, 32 bytes, secret. */
+  readonly seed: Bytes
+  readonly expiresAt: TimeMs
+}
+
 /** A message that the sender gave up, so that nobody waits for it. */
 export interface Withdrawal {
   readonly id: MessageId
@@ -104,14 +133,7 @@ export interface Withdrawal {
 
 export type Control =
   | { readonly kind: 'reset' }
-  | {
-      readonly kind: 'queueKey'
-      /** 8 bytes. */
-      readonly id: Bytes
-      /** 32 bytes, secret. */
-      readonly seed: Bytes
-      readonly expiresAt: TimeMs
-    }
+  | ({ readonly kind: 'queueKey' } & QueueKeyGrant)
   | { readonly kind: 'prekeyConsumed'; readonly envelopeId: EnvelopeId }
   | { readonly kind: 'withdrawn'; readonly items: readonly Withdrawal[] }
 

@@ -13,7 +13,7 @@ import type { Message as Message$1, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file direct/wire.proto.
  */
 export const file_direct_wire: GenFile = /*@__PURE__*/
-  fileDesc("ChFkaXJlY3Qvd2lyZS5wcm90bxISY29uY2xhdmUuZGlyZWN0LnYxIu0BCgRCb2R5EiwKB21lc3NhZ2UYASABKAsyGy5jb25jbGF2ZS5kaXJlY3QudjEuTWVzc2FnZRItCghyZWNlaXB0cxgCIAMoCzIbLmNvbmNsYXZlLmRpcmVjdC52MS5SZWNlaXB0EisKBHNja2EYAyABKAsyHS5jb25jbGF2ZS5kaXJlY3QudjEuU2NrYU9mZmVyEiwKB2hhbmRvZmYYBCABKAsyGy5jb25jbGF2ZS5kaXJlY3QudjEuSGFuZG9mZhItCghjb250cm9scxgFIAMoCzIbLmNvbmNsYXZlLmRpcmVjdC52MS5Db250cm9sIl8KB01lc3NhZ2USCgoCaWQYASABKAwSEAoIc2VxdWVuY2UYAiABKAQSDwoHc2VudF9hdBgDIAEoBBIUCgxjb250ZW50X3R5cGUYBCABKAkSDwoHY29udGVudBgFIAEoDCJKCgdIYW5kb2ZmEgoKAmlkGAEgASgMEhAKCHNlcXVlbmNlGAIgASgEEhAKCHByb3RvY29sGAMgASgJEg8KB2NvbnRlbnQYBCABKAwiRgoHUmVjZWlwdBIKCgJpZBgBIAEoDBIvCgVzdGF0ZRgCIAEoDjIgLmNvbmNsYXZlLmRpcmVjdC52MS5SZWNlaXB0U3RhdGUiVgoJU2NrYU9mZmVyEg0KBWVwb2NoGAEgASgNEhsKEWVuY2Fwc3VsYXRpb25fa2V5GAIgASgMSAASFAoKY2lwaGVydGV4dBgDIAEoDEgAQgcKBW9mZmVyIuYBCgdDb250cm9sEioKBXJlc2V0GAEgASgLMhkuY29uY2xhdmUuZGlyZWN0LnYxLlJlc2V0SAASMQoJcXVldWVfa2V5GAIgASgLMhwuY29uY2xhdmUuZGlyZWN0LnYxLlF1ZXVlS2V5SAASPQoPcHJla2V5X2NvbnN1bWVkGAMgASgLMiIuY29uY2xhdmUuZGlyZWN0LnYxLlByZWtleUNvbnN1bWVkSAASMgoJd2l0aGRyYXduGAQgASgLMh0uY29uY2xhdmUuZGlyZWN0LnYxLldpdGhkcmF3bkgAQgkKB2NvbnRyb2wiBwoFUmVzZXQiOAoIUXVldWVLZXkSCgoCaWQYASABKAwSDAoEc2VlZBgCIAEoDBISCgpleHBpcmVzX2F0GAMgASgEIiUKDlByZWtleUNvbnN1bWVkEhMKC2VudmVsb3BlX2lkGAEgASgMIjoKCVdpdGhkcmF3bhItCgVpdGVtcxgBIAMoCzIeLmNvbmNsYXZlLmRpcmVjdC52MS5XaXRoZHJhd2FsIioKCldpdGhkcmF3YWwSCgoCaWQYASABKAwSEAoIc2VxdWVuY2UYAiABKAQitwEKC0RpcmVjdEZyYW1lEhIKCnJlcXVlc3RfaWQYASABKA0SKAoEc2VuZBgCIAEoCzIYLmNvbmNsYXZlLmRpcmVjdC52MS5TZW5kSAASLAoGcmVzdWx0GAMgASgLMhouY29uY2xhdmUuZGlyZWN0LnYxLlJlc3VsdEgAEjMKCmtlZXBfYWxpdmUYBCABKAsyHS5jb25jbGF2ZS5kaXJlY3QudjEuS2VlcEFsaXZlSABCBwoFZnJhbWUiGAoEU2VuZBIQCghlbnZlbG9wZRgBIAEoDCJJCgZSZXN1bHQSEwoLZW52ZWxvcGVfaWQYASABKAwSKgoGc3RhdHVzGAIgASgOMhouY29uY2xhdmUuZGlyZWN0LnYxLlN0YXR1cyILCglLZWVwQWxpdmUixwIKDFByZWtleXNGcmFtZRISCgpyZXF1ZXN0X2lkGAEgASgNEioKBWZldGNoGAIgASgLMhkuY29uY2xhdmUuZGlyZWN0LnYxLkZldGNoSAASLAoGYnVuZGxlGAMgASgLMhouY29uY2xhdmUuZGlyZWN0LnYxLkJ1bmRsZUgAEi4KB3B1Ymxpc2gYBCABKAsyGy5jb25jbGF2ZS5kaXJlY3QudjEuUHVibGlzaEgAEiwKBnN1cHBseRgFIAEoCzIaLmNvbmNsYXZlLmRpcmVjdC52MS5TdXBwbHlIABIyCglyZW1haW5pbmcYBiABKAsyHS5jb25jbGF2ZS5kaXJlY3QudjEuUmVtYWluaW5nSAASLgoHZmFpbHVyZRgHIAEoCzIbLmNvbmNsYXZlLmRpcmVjdC52MS5GYWlsdXJlSABCBwoFZnJhbWUiSwoFRmV0Y2gSEQoJcmVjaXBpZW50GAEgASgMEhUKDXdhbnRfb25lX3RpbWUYAiABKAgSGAoQd2FudF9rZXlfcGFja2FnZRgDIAEoCCI8CgZCdW5kbGUSDgoGYnVuZGxlGAEgASgMEg0KBWVudHJ5GAIgASgMEhMKC2tleV9wYWNrYWdlGAMgASgMIkAKB1B1Ymxpc2gSDgoGYnVuZGxlGAEgASgMEg8KB2VudHJpZXMYAiADKAwSFAoMa2V5X3BhY2thZ2VzGAMgAygMIggKBlN1cHBseSI9CglSZW1haW5pbmcSDQoFcGFpcnMYASABKA0SCwoDZWNzGAIgASgNEhQKDGtleV9wYWNrYWdlcxgDIAEoDSI1CgdGYWlsdXJlEioKBnN0YXR1cxgBIAEoDjIaLmNvbmNsYXZlLmRpcmVjdC52MS5TdGF0dXMqZQoMUmVjZWlwdFN0YXRlEh0KGVJFQ0VJUFRfU1RBVEVfVU5TUEVDSUZJRUQQABIbChdSRUNFSVBUX1NUQVRFX0RFTElWRVJFRBABEhkKFVJFQ0VJUFRfU1RBVEVfSEFORExFRBACKrgBCgZTdGF0dXMSEwoPU1RBVFVTX0FDQ0VQVEVEEAASFAoQU1RBVFVTX01BTEZPUk1FRBABEhYKElNUQVRVU19VTlNVUFBPUlRFRBACEhIKDlNUQVRVU19SRUZVU0VEEAMSDwoLU1RBVFVTX0JVU1kQBBIQCgxTVEFUVVNfUVVPVEEQBRIYChRTVEFUVVNfTEVBU0VfRVhQSVJFRBAGEhoKFlNUQVRVU19QUkVLRVlfQ09OU1VNRUQQB2IGcHJvdG8z");
+  fileDesc("ChFkaXJlY3Qvd2lyZS5wcm90bxISY29uY2xhdmUuZGlyZWN0LnYxIu0BCgRCb2R5EiwKB21lc3NhZ2UYASABKAsyGy5jb25jbGF2ZS5kaXJlY3QudjEuTWVzc2FnZRItCghyZWNlaXB0cxgCIAMoCzIbLmNvbmNsYXZlLmRpcmVjdC52MS5SZWNlaXB0EisKBHNja2EYAyABKAsyHS5jb25jbGF2ZS5kaXJlY3QudjEuU2NrYU9mZmVyEiwKB2hhbmRvZmYYBCABKAsyGy5jb25jbGF2ZS5kaXJlY3QudjEuSGFuZG9mZhItCghjb250cm9scxgFIAMoCzIbLmNvbmNsYXZlLmRpcmVjdC52MS5Db250cm9sIl8KB01lc3NhZ2USCgoCaWQYASABKAwSEAoIc2VxdWVuY2UYAiABKAQSDwoHc2VudF9hdBgDIAEoBBIUCgxjb250ZW50X3R5cGUYBCABKAkSDwoHY29udGVudBgFIAEoDCJKCgdIYW5kb2ZmEgoKAmlkGAEgASgMEhAKCHNlcXVlbmNlGAIgASgEEhAKCHByb3RvY29sGAMgASgJEg8KB2NvbnRlbnQYBCABKAwiRgoHUmVjZWlwdBIKCgJpZBgBIAEoDBIvCgVzdGF0ZRgCIAEoDjIgLmNvbmNsYXZlLmRpcmVjdC52MS5SZWNlaXB0U3RhdGUiVgoJU2NrYU9mZmVyEg0KBWVwb2NoGAEgASgNEhsKEWVuY2Fwc3VsYXRpb25fa2V5GAIgASgMSAASFAoKY2lwaGVydGV4dBgDIAEoDEgAQgcKBW9mZmVyIuYBCgdDb250cm9sEioKBXJlc2V0GAEgASgLMhkuY29uY2xhdmUuZGlyZWN0LnYxLlJlc2V0SAASMQoJcXVldWVfa2V5GAIgASgLMhwuY29uY2xhdmUuZGlyZWN0LnYxLlF1ZXVlS2V5SAASPQoPcHJla2V5X2NvbnN1bWVkGAMgASgLMiIuY29uY2xhdmUuZGlyZWN0LnYxLlByZWtleUNvbnN1bWVkSAASMgoJd2l0aGRyYXduGAQgASgLMh0uY29uY2xhdmUuZGlyZWN0LnYxLldpdGhkcmF3bkgAQgkKB2NvbnRyb2wiBwoFUmVzZXQiOAoIUXVldWVLZXkSCgoCaWQYASABKAwSDAoEc2VlZBgCIAEoDBISCgpleHBpcmVzX2F0GAMgASgEIiUKDlByZWtleUNvbnN1bWVkEhMKC2VudmVsb3BlX2lkGAEgASgMIjoKCVdpdGhkcmF3bhItCgVpdGVtcxgBIAMoCzIeLmNvbmNsYXZlLmRpcmVjdC52MS5XaXRoZHJhd2FsIioKCldpdGhkcmF3YWwSCgoCaWQYASABKAwSEAoIc2VxdWVuY2UYAiABKAQitwEKC0RpcmVjdEZyYW1lEhIKCnJlcXVlc3RfaWQYASABKA0SKAoEc2VuZBgCIAEoCzIYLmNvbmNsYXZlLmRpcmVjdC52MS5TZW5kSAASLAoGcmVzdWx0GAMgASgLMhouY29uY2xhdmUuZGlyZWN0LnYxLlJlc3VsdEgAEjMKCmtlZXBfYWxpdmUYBCABKAsyHS5jb25jbGF2ZS5kaXJlY3QudjEuS2VlcEFsaXZlSABCBwoFZnJhbWUiGAoEU2VuZBIQCghlbnZlbG9wZRgBIAEoDCJJCgZSZXN1bHQSEwoLZW52ZWxvcGVfaWQYASABKAwSKgoGc3RhdHVzGAIgASgOMhouY29uY2xhdmUuZGlyZWN0LnYxLlN0YXR1cyILCglLZWVwQWxpdmUirgMKDFByZWtleXNGcmFtZRISCgpyZXF1ZXN0X2lkGAEgASgNEioKBWZldGNoGAIgASgLMhkuY29uY2xhdmUuZGlyZWN0LnYxLkZldGNoSAASLAoGYnVuZGxlGAMgASgLMhouY29uY2xhdmUuZGlyZWN0LnYxLkJ1bmRsZUgAEi4KB3B1Ymxpc2gYBCABKAsyGy5jb25jbGF2ZS5kaXJlY3QudjEuUHVibGlzaEgAEiwKBnN1cHBseRgFIAEoCzIaLmNvbmNsYXZlLmRpcmVjdC52MS5TdXBwbHlIABIyCglyZW1haW5pbmcYBiABKAsyHS5jb25jbGF2ZS5kaXJlY3QudjEuUmVtYWluaW5nSAASLgoHZmFpbHVyZRgHIAEoCzIbLmNvbmNsYXZlLmRpcmVjdC52MS5GYWlsdXJlSAASNwoMZmV0Y2hfcmVjb3JkGAggASgLMh8uY29uY2xhdmUuZGlyZWN0LnYxLkZldGNoUmVjb3JkSAASLAoGcmVjb3JkGAkgASgLMhouY29uY2xhdmUuZGlyZWN0LnYxLlJlY29yZEgAQgcKBWZyYW1lIksKBUZldGNoEhEKCXJlY2lwaWVudBgBIAEoDBIVCg13YW50X29uZV90aW1lGAIgASgIEhgKEHdhbnRfa2V5X3BhY2thZ2UYAyABKAgiPAoGQnVuZGxlEg4KBmJ1bmRsZRgBIAEoDBINCgVlbnRyeRgCIAEoDBITCgtrZXlfcGFja2FnZRgDIAEoDCJQCgdQdWJsaXNoEg4KBmJ1bmRsZRgBIAEoDBIPCgdlbnRyaWVzGAIgAygMEhQKDGtleV9wYWNrYWdlcxgDIAMoDBIOCgZyZWNvcmQYBCABKAwiCAoGU3VwcGx5Ij0KCVJlbWFpbmluZxINCgVwYWlycxgBIAEoDRILCgNlY3MYAiABKA0SFAoMa2V5X3BhY2thZ2VzGAMgASgNIiAKC0ZldGNoUmVjb3JkEhEKCXJlY2lwaWVudBgBIAEoDCIYCgZSZWNvcmQSDgoGcmVjb3JkGAEgASgMIjUKB0ZhaWx1cmUSKgoGc3RhdHVzGAEgASgOMhouY29uY2xhdmUuZGlyZWN0LnYxLlN0YXR1cyplCgxSZWNlaXB0U3RhdGUSHQoZUkVDRUlQVF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF1JFQ0VJUFRfU1RBVEVfREVMSVZFUkVEEAESGQoVUkVDRUlQVF9TVEFURV9IQU5ETEVEEAIquAEKBlN0YXR1cxITCg9TVEFUVVNfQUNDRVBURUQQABIUChBTVEFUVVNfTUFMRk9STUVEEAESFgoSU1RBVFVTX1VOU1VQUE9SVEVEEAISEgoOU1RBVFVTX1JFRlVTRUQQAxIPCgtTVEFUVVNfQlVTWRAEEhAKDFNUQVRVU19RVU9UQRAFEhgKFFNUQVRVU19MRUFTRV9FWFBJUkVEEAYSGgoWU1RBVFVTX1BSRUtFWV9DT05TVU1FRBAHYgZwcm90bzM");
 
 /**
  * Plaintext of an envelope, between its length and its zero padding. At most 65,332 bytes.
@@ -507,6 +507,18 @@ export type PrekeysFrame = Message$1<"conclave.direct.v1.PrekeysFrame"> & {
      */
     value: Failure;
     case: "failure";
+  } | {
+    /**
+     * @generated from field: conclave.direct.v1.FetchRecord fetch_record = 8;
+     */
+    value: FetchRecord;
+    case: "fetchRecord";
+  } | {
+    /**
+     * @generated from field: conclave.direct.v1.Record record = 9;
+     */
+    value: Record;
+    case: "record";
   } | { case: undefined; value?: undefined };
 };
 
@@ -603,6 +615,13 @@ export type Publish = Message$1<"conclave.direct.v1.Publish"> & {
    * @generated from field: repeated bytes key_packages = 3;
    */
   keyPackages: Uint8Array[];
+
+  /**
+   * contact record of `identity`, at most 4,000; empty: as before
+   *
+   * @generated from field: bytes record = 4;
+   */
+  record: Uint8Array;
 };
 
 /**
@@ -655,6 +674,44 @@ export const RemainingSchema: GenMessage<Remaining> = /*@__PURE__*/
   messageDesc(file_direct_wire, 20);
 
 /**
+ * @generated from message conclave.direct.v1.FetchRecord
+ */
+export type FetchRecord = Message$1<"conclave.direct.v1.FetchRecord"> & {
+  /**
+   * 38
+   *
+   * @generated from field: bytes recipient = 1;
+   */
+  recipient: Uint8Array;
+};
+
+/**
+ * Describes the message conclave.direct.v1.FetchRecord.
+ * Use `create(FetchRecordSchema)` to create a new message.
+ */
+export const FetchRecordSchema: GenMessage<FetchRecord> = /*@__PURE__*/
+  messageDesc(file_direct_wire, 21);
+
+/**
+ * @generated from message conclave.direct.v1.Record
+ */
+export type Record = Message$1<"conclave.direct.v1.Record"> & {
+  /**
+   * at most 4,000
+   *
+   * @generated from field: bytes record = 1;
+   */
+  record: Uint8Array;
+};
+
+/**
+ * Describes the message conclave.direct.v1.Record.
+ * Use `create(RecordSchema)` to create a new message.
+ */
+export const RecordSchema: GenMessage<Record> = /*@__PURE__*/
+  messageDesc(file_direct_wire, 22);
+
+/**
  * @generated from message conclave.direct.v1.Failure
  */
 export type Failure = Message$1<"conclave.direct.v1.Failure"> & {
@@ -671,7 +728,7 @@ export type Failure = Message$1<"conclave.direct.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_direct_wire, 21);
+  messageDesc(file_direct_wire, 23);
 
 /**
  * @generated from enum conclave.direct.v1.ReceiptState

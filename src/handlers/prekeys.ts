@@ -1,13 +1,18 @@
-// /conclave/prekeys/1.0.0: hands out this agent's bundle, a one-time entry and an MLS key package, and fetches
-// those of others (direct spec.md §3.5). Floor 2.
+// /conclave/prekeys/1.0.0: hands out bundles, one-time entries, MLS key packages and contact records, this agent's own
+// and those of recipients that it keeps mail for; and fetches those of others (direct spec.md §3.5). Floor 2.
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { SECOND_MS } from '../../protocols/base/time.ts'
 import { TokenBuckets } from '../../protocols/base/token-bucket.ts'
 import { decodePrekeysFrame, encodePrekeysFrame } from '../../protocols/direct/frames.ts'
-import type { PrekeysFrame, Status } from '../../protocols/direct/frames.ts'
-import { PREKEYS_PROTOCOL, PREKEYS_REPLY_BYTES_MAX } from '../../protocols/direct/types.ts'
+import type { PrekeysFrame } from '../../protocols/direct/frames.ts'
+import {
+  PREKEYS_PROTOCOL,
+  PREKEYS_REPLY_BYTES_MAX,
+  PUBLISH_BYTES_MAX,
+} from '../../protocols/direct/types.ts'
+import type { Status } from '../../protocols/direct/types.ts'
 import type { FrameStream, Host, ProtocolOptions } from '../host/types.ts'
 
 /* Implementation constants: ours to tune. */
@@ -25,7 +30,7 @@ export const FETCH_RATE_TOTAL = { burst: 256, perSecond: 50 }
 const PEERS_MAX = 4_096
 
 const STREAMS: ProtocolOptions = {
-  frameBytesMax: PREKEYS_REPLY_BYTES_MAX,
+  frameBytesMax: PUBLISH_BYTES_MAX,
   inboundStreamsMax: 8,
   outboundStreamsMax: 8,
   relayed: true,
@@ -34,6 +39,26 @@ const STREAMS: ProtocolOptions = {
 /** Where an MLS key package comes from: durable before it is handed out. */
 export interface KeyPackageSource {
   supply(requester: PeerId): Promise<Bytes | undefined>
+}
+
+/** What a recipient leaves with a custodian. */
+export type Published = Omit<Extract<PrekeysFrame, { kind: 'publish' }>, 'kind' | 'requestId'>
+
+/** What a custodian has left to hand out. */
+export type Remaining = Omit<Extract<PrekeysFrame, { kind: 'remaining' }>, 'kind' | 'requestId'>
+
+/** Prekeys of others that this agent hands out as their custodian. */
+export interface PrekeyCustody {
+  /** Commits the one-time entry to the requester; undefined if it keeps nothing for the recipient. */
+  fetch(
+    recipient: PeerId,
+    requester: PeerId,
+    wanted: { readonly oneTime: boolean; readonly keyPackage: boolean },
+  ): Promise<FetchedPrekeys | undefined>
+  /** Keeps what the recipient itself brings; undefined if it has no lease here. */
+  publish(recipient: PeerId, published: Published): Promise<Remaining | undefined>
+  supply(recipient: PeerId): Promise<Remaining | undefined>
+  record(recipient: PeerId): Promise<Bytes | undefined>
 }
 
 /** What serving needs. */
@@ -60,46 +85,99 @@ export interface FetchOptions {
   readonly signal?: AbortSignal
 }
 
-/** Serves and fetches prekeys. */
+/**
+ * Serves and fetches prekeys. What asks throws ConclaveError `NETWORK_UNREACHABLE`, `NETWORK_RESET`, `NETWORK_TIMEOUT`,
+ * `LIMIT_RATE`, `DIRECT_REFUSED` or a `CODEC_…` code, or `AbortError`.
+ */
 export interface Prekeys {
-  /**
-   * Asks a peer for its own prekeys.
-   *
-   * @throws ConclaveError `NETWORK_UNREACHABLE`, `NETWORK_RESET`, `NETWORK_TIMEOUT`, `LIMIT_RATE`,
-   *   `DIRECT_REFUSED`, a `CODEC_…` code; `AbortError`.
-   */
+  /** Asks a peer for its own prekeys. */
   fetch(peer: PeerId, options?: FetchOptions): Promise<FetchedPrekeys>
+  /** Asks a custodian for a recipient's prekeys. */
+  fetchFrom(custodian: PeerId, recipient: PeerId, options?: FetchOptions): Promise<FetchedPrekeys>
+  /** Asks a peer for a contact record, its own or one that it keeps; not verified. */
+  fetchRecord(from: PeerId, recipient: PeerId, signal: AbortSignal): Promise<Bytes>
+  /** Leaves prekeys and contact record with a custodian. */
+  publish(custodian: PeerId, published: Published, signal: AbortSignal): Promise<Remaining>
+  /** Asks a custodian what it has left to hand out. */
+  supply(custodian: PeerId, signal: AbortSignal): Promise<Remaining>
   /** Whom to ask for MLS key packages from now on. */
   setKeyPackages(source: KeyPackageSource): void
+  /** An MLS key package of this agent for a requester, or for a custodian to hand out. */
+  ownKeyPackage(requester: PeerId): Promise<Bytes | undefined>
+  /** What this agent hands out for others, and its own contact record. */
+  setCustody(custody: PrekeyCustody): void
 }
 
 /** Begins to serve. */
 export async function servePrekeys(options: PrekeysOptions): Promise<Prekeys> {
-  const { host, now } = options
-  const each = new TokenBuckets<PeerId>(FETCH_RATE, PEERS_MAX)
-  const all = new TokenBuckets<'all'>(FETCH_RATE_TOTAL, 1)
-  let keyPackages: KeyPackageSource | undefined
+  const service = new Service(options)
+  await options.host.handle(PREKEYS_PROTOCOL, STREAMS, (stream) => service.serve(stream))
+  return service
+}
 
-  const answer = async (peer: PeerId, frame: PrekeysFrame): Promise<PrekeysFrame> => {
-    const { requestId } = frame
-    const fail = (status: Status): PrekeysFrame => ({ kind: 'failure', requestId, status })
-    // This version hands out its own prekeys alone: it is nobody's custodian.
-    if (frame.kind !== 'fetch') return fail('unsupported')
-    if (frame.recipient !== host.peerId) return fail('refused')
-    if (!each.take(peer, now()) || !all.take('all', now())) return fail('busy')
-    const bundle = await options.bundle()
-    const entry = frame.wantOneTime ? await options.issue(peer) : undefined
-    const keyPackage = frame.wantKeyPackage ? await keyPackages?.supply(peer) : undefined
-    return fitReply({
-      kind: 'bundle',
-      requestId,
+class Service implements Prekeys {
+  readonly #options: PrekeysOptions
+  readonly #each = new TokenBuckets<PeerId>(FETCH_RATE, PEERS_MAX)
+  readonly #all = new TokenBuckets<'all'>(FETCH_RATE_TOTAL, 1)
+  #keyPackages: KeyPackageSource | undefined
+  #custody: PrekeyCustody | undefined
+
+  constructor(options: PrekeysOptions) {
+    this.#options = options
+  }
+
+  setKeyPackages(source: KeyPackageSource): void {
+    this.#keyPackages = source
+  }
+
+  setCustody(custody: PrekeyCustody): void {
+    this.#custody = custody
+  }
+
+  async ownKeyPackage(requester: PeerId): Promise<Bytes | undefined> {
+    return this.#keyPackages?.supply(requester)
+  }
+
+  fetch(peer: PeerId, wanted: FetchOptions = {}): Promise<FetchedPrekeys> {
+    return this.fetchFrom(peer, peer, wanted)
+  }
+
+  async fetchFrom(
+    custodian: PeerId,
+    recipient: PeerId,
+    { wantOneTime = false, wantKeyPackage = false, signal }: FetchOptions = {},
+  ): Promise<FetchedPrekeys> {
+    const request = { requestId: 1, recipient, wantOneTime, wantKeyPackage }
+    const reply = await this.#ask(custodian, { kind: 'fetch', ...request }, signal)
+    if (reply.kind !== 'bundle') throw refusal(reply)
+    const { bundle, entry, keyPackage } = reply
+    return {
       bundle,
       ...(entry !== undefined && { entry }),
       ...(keyPackage !== undefined && { keyPackage }),
-    })
+    }
   }
 
-  const serve = async (stream: FrameStream): Promise<void> => {
+  async fetchRecord(from: PeerId, recipient: PeerId, signal: AbortSignal): Promise<Bytes> {
+    const reply = await this.#ask(from, { kind: 'fetchRecord', requestId: 1, recipient }, signal)
+    if (reply.kind !== 'record') throw refusal(reply)
+    return reply.record
+  }
+
+  async publish(custodian: PeerId, published: Published, signal: AbortSignal): Promise<Remaining> {
+    const request: PrekeysFrame = { kind: 'publish', requestId: 1, ...published }
+    const reply = await this.#ask(custodian, request, signal)
+    if (reply.kind !== 'remaining') throw refusal(reply)
+    return reply
+  }
+
+  async supply(custodian: PeerId, signal: AbortSignal): Promise<Remaining> {
+    const reply = await this.#ask(custodian, { kind: 'supply', requestId: 1 }, signal)
+    if (reply.kind !== 'remaining') throw refusal(reply)
+    return reply
+  }
+
+  async serve(stream: FrameStream): Promise<void> {
     const timer = setTimeout(() => stream.abort(), STREAM_LIFE_MS)
     let requests = 0
     try {
@@ -110,7 +188,7 @@ export async function servePrekeys(options: PrekeysOptions): Promise<Prekeys> {
           stream.abort()
           return
         }
-        await stream.send(encodePrekeysFrame(await answer(stream.peer, frame.value)))
+        await stream.send(encodePrekeysFrame(await this.#answer(stream.peer, frame.value)))
       }
       await stream.close()
     } catch {
@@ -120,12 +198,86 @@ export async function servePrekeys(options: PrekeysOptions): Promise<Prekeys> {
     }
   }
 
-  await host.handle(PREKEYS_PROTOCOL, STREAMS, serve)
-  return {
-    fetch: (peer, wanted = {}) => fetch(host, peer, wanted),
-    setKeyPackages(source) {
-      keyPackages = source
-    },
+  async #answer(peer: PeerId, frame: PrekeysFrame): Promise<PrekeysFrame> {
+    const { requestId } = frame
+    const { now } = this.#options
+    const fail = (status: Exclude<Status, 'accepted'>): PrekeysFrame => {
+      return { kind: 'failure', requestId, status }
+    }
+    if (!this.#each.take(peer, now()) || !this.#all.take('all', now())) return fail('busy')
+    switch (frame.kind) {
+      case 'fetch': {
+        const found = await this.#find(peer, frame)
+        return found === undefined
+          ? fail('refused')
+          : fitReply({ kind: 'bundle', requestId, ...found })
+      }
+      case 'fetchRecord': {
+        const record = await this.#custody?.record(frame.recipient)
+        return record === undefined ? fail('refused') : { kind: 'record', requestId, record }
+      }
+      case 'publish': {
+        const left = await this.#custody?.publish(peer, frame)
+        return left === undefined ? fail('refused') : { kind: 'remaining', requestId, ...left }
+      }
+      case 'supply': {
+        const left = await this.#custody?.supply(peer)
+        return left === undefined ? fail('refused') : { kind: 'remaining', requestId, ...left }
+      }
+      case 'bundle':
+      case 'record':
+      case 'remaining':
+      case 'failure':
+        return fail('unsupported')
+    }
+  }
+
+  async #find(
+    peer: PeerId,
+    frame: Extract<PrekeysFrame, { kind: 'fetch' }>,
+  ): Promise<FetchedPrekeys | undefined> {
+    const { recipient, wantOneTime, wantKeyPackage } = frame
+    if (recipient !== this.#options.host.peerId) {
+      const wanted = { oneTime: wantOneTime, keyPackage: wantKeyPackage }
+      return this.#custody?.fetch(recipient, peer, wanted)
+    }
+    const bundle = await this.#options.bundle()
+    const entry = wantOneTime ? await this.#options.issue(peer) : undefined
+    const keyPackage = wantKeyPackage ? await this.ownKeyPackage(peer) : undefined
+    return {
+      bundle,
+      ...(entry !== undefined && { entry }),
+      ...(keyPackage !== undefined && { keyPackage }),
+    }
+  }
+
+  /** One request on a stream of its own. */
+  async #ask(
+    peer: PeerId,
+    request: PrekeysFrame,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<PrekeysFrame> {
+    const timeout = AbortSignal.timeout(FETCH_TIMEOUT_MS)
+    const limited = AbortSignal.any([signal, timeout])
+    let stream: FrameStream | undefined
+    const cancel = (): void => stream?.abort()
+    limited.addEventListener('abort', cancel)
+    try {
+      const { host } = this.#options
+      stream = await host.open(peer, PREKEYS_PROTOCOL, { ...STREAMS, signal: limited })
+      await stream.send(encodePrekeysFrame(request), { signal: limited })
+      for await (const bytes of stream.frames) return readReply(bytes)
+      throw new ConclaveError('NETWORK_RESET', 'the peer ended the stream without an answer')
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!timeout.aborted) throw error
+      throw new ConclaveError('NETWORK_TIMEOUT', 'the peer handed out no prekeys in time', {
+        cause: error,
+      })
+    } finally {
+      limited.removeEventListener('abort', cancel)
+      void stream?.close()
+    }
   }
 }
 
@@ -136,46 +288,16 @@ function fitReply(frame: Extract<PrekeysFrame, { kind: 'bundle' }>): PrekeysFram
   return without
 }
 
-async function fetch(host: Host, peer: PeerId, options: FetchOptions): Promise<FetchedPrekeys> {
-  const { wantOneTime = false, wantKeyPackage = false } = options
-  const timeout = AbortSignal.timeout(FETCH_TIMEOUT_MS)
-  const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal])
-  let stream: FrameStream | undefined
-  const cancel = (): void => stream?.abort()
-  signal.addEventListener('abort', cancel)
-  try {
-    stream = await host.open(peer, PREKEYS_PROTOCOL, { ...STREAMS, signal })
-    const request = { requestId: 1, recipient: peer, wantOneTime, wantKeyPackage }
-    await stream.send(encodePrekeysFrame({ kind: 'fetch', ...request }), { signal })
-    for await (const bytes of stream.frames) return readReply(bytes)
-    throw new ConclaveError('NETWORK_RESET', 'the peer ended the stream without an answer')
-  } catch (error) {
-    options.signal?.throwIfAborted()
-    if (!timeout.aborted) throw error
-    throw new ConclaveError('NETWORK_TIMEOUT', 'the peer handed out no prekeys in time', {
-      cause: error,
-    })
-  } finally {
-    signal.removeEventListener('abort', cancel)
-    void stream?.close()
-  }
+function readReply(bytes: Bytes): PrekeysFrame {
+  const frame = decodePrekeysFrame(bytes)
+  if (frame.ok && frame.value.requestId === 1) return frame.value
+  const code = frame.ok ? 'CODEC_MALFORMED' : frame.code
+  throw new ConclaveError(code, 'the peer answered with bytes that do not decode')
 }
 
-function readReply(bytes: Bytes): FetchedPrekeys {
-  const frame = decodePrekeysFrame(bytes)
-  if (!frame.ok)
-    throw new ConclaveError(frame.code, 'the peer answered with bytes that do not decode')
-  const reply = frame.value
-  if (reply.kind === 'bundle' && reply.requestId === 1) {
-    const { bundle, entry, keyPackage } = reply
-    return {
-      bundle,
-      ...(entry !== undefined && { entry }),
-      ...(keyPackage !== undefined && { keyPackage }),
-    }
-  }
+function refusal(reply: PrekeysFrame): ConclaveError {
   if (reply.kind === 'failure' && reply.status === 'busy') {
-    throw new ConclaveError('LIMIT_RATE', 'the peer hands out no prekeys at the moment')
+    return new ConclaveError('LIMIT_RATE', 'the peer hands out no prekeys at the moment')
   }
-  throw new ConclaveError('DIRECT_REFUSED', 'the peer refused to hand out its prekeys')
+  return new ConclaveError('DIRECT_REFUSED', 'the peer refused to hand out prekeys')
 }

@@ -188,6 +188,10 @@ export class ConclaveHost implements Host {
     })
   }
 
+  speaking(protocol: string): PeerId[] {
+    return this.#book.speaking(protocol).filter((peer) => this.isConnected(peer))
+  }
+
   isConnected(peer: PeerId): boolean {
     return this.#connectionsTo(peer).length > 0
   }
@@ -342,9 +346,14 @@ export class ConclaveHost implements Host {
     else this.#keepAlive.disconnected(peer)
     if (kind === 'disconnected') this.#book.forget(peer)
     if (this.#keepAlive.has(peer)) this.#tag(peer) // libp2p drops the tag after a failed dial
+    this.#report({ kind, peer })
+  }
+
+  #report(event: PeerEvent): void {
+    if (this.#closing !== undefined) return
     for (const listener of [...this.#listeners]) {
       try {
-        listener({ kind, peer })
+        listener(event)
       } catch (error) {
         this.#log?.warn('peer listener failed', { error: String(error) })
       }
@@ -355,6 +364,7 @@ export class ConclaveHost implements Host {
     const peer = toPeerId(result.peerId)
     if (peer === undefined) return
     this.#book.identified(peer, result)
+    this.#report({ kind: 'identified', peer })
     this.#reachability.observed(result.observedAddr)
     const { limits, direction } = result.connection
     if (limits === undefined || this.#closing !== undefined) return

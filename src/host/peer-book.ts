@@ -14,11 +14,17 @@ const AGENT_CHARS_MAX = 128
 /** Peers kept in the store; the DHT tells of more. */
 const PEERS_MAX = 5_000
 
+const OWN_PREFIX = '/conclave/'
+/** Protocols remembered of one peer. */
+const OWN_PROTOCOLS_MAX = 32
+
 const RELAY_PROTOCOL = '/libp2p/circuit/relay/0.2.0/hop'
 
 interface Identified {
   readonly agent: string | undefined
   readonly relay: boolean
+  /** Protocols of this system that it speaks. */
+  readonly protocols: readonly string[]
 }
 
 /** Facts about connected peers, and addresses of any. */
@@ -43,13 +49,21 @@ export class PeerBook {
   /** Takes over what identify reported. */
   identified(peer: PeerId, { agentVersion, protocols }: IdentifyResult): void {
     const agent = agentVersion?.replaceAll(/[^\x20-\x7e]/g, '').slice(0, AGENT_CHARS_MAX)
-    this.#identified.set(peer, { agent, relay: protocols.includes(RELAY_PROTOCOL) })
+    const own = protocols.filter((one) => one.startsWith(OWN_PREFIX)).slice(0, OWN_PROTOCOLS_MAX)
+    const relay = protocols.includes(RELAY_PROTOCOL)
+    this.#identified.set(peer, { agent, relay, protocols: own })
     void this.#trim(peer).catch(() => undefined) // a closing host has no store any more
   }
 
   /** The agent version that a connected peer claims. */
   agentOf(peer: PeerId): string | undefined {
     return this.#identified.get(peer)?.agent
+  }
+
+  /** Connected peers that say they speak a protocol of this system. */
+  speaking(protocol: string): PeerId[] {
+    const found = [...this.#identified].filter(([, { protocols }]) => protocols.includes(protocol))
+    return found.map(([peer]) => peer)
   }
 
   /** Whether a connected peer says that it relays. */

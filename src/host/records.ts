@@ -2,20 +2,19 @@
 import type { KadDHT } from '@libp2p/kad-dht'
 import { concat, utf8 } from '../../protocols/base/bytes.ts'
 import type { Bytes } from '../../protocols/base/bytes.ts'
-import type { AbortOptions } from './types.ts'
+import type { AbortOptions, Records } from './types.ts'
 
 /** How long a search may take where the caller sets no end. */
 const QUERY_TIMEOUT_MS = 15_000
 
 /** Puts and finds records under `/<namespace>/<name>`; validation is that of the `RecordKind`. */
-export class RecordStore {
+export class RecordStore implements Records {
   readonly #dht: KadDHT
 
   constructor(dht: KadDHT) {
     this.#dht = dht
   }
 
-  /** Stores a record here and at the peers nearest to its key; answers how many of those took it. */
   async put(namespace: string, name: Bytes, value: Bytes, options?: AbortOptions): Promise<number> {
     let storedCount = 0
     for await (const event of this.#dht.put(keyOf(namespace, name), value, within(options))) {
@@ -24,7 +23,6 @@ export class RecordStore {
     return storedCount
   }
 
-  /** Finds the best record that the peers nearest to the key hold; undefined if none does. */
   async get(namespace: string, name: Bytes, options?: AbortOptions): Promise<Bytes | undefined> {
     try {
       for await (const event of this.#dht.get(keyOf(namespace, name), within(options))) {

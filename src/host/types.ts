@@ -62,9 +62,12 @@ export interface DialFact {
   readonly ms: number
 }
 
-/** Peers come and go. `connected` is reported for the first connection, `disconnected` after the last. */
+/**
+ * Peers come and go. `connected` is reported for the first connection, `identified` once it is known what the peer
+ * speaks, and again when that changes, `disconnected` after the last connection.
+ */
 export interface PeerEvent {
-  readonly kind: 'connected' | 'disconnected'
+  readonly kind: 'connected' | 'identified' | 'disconnected'
   readonly peer: PeerId
 }
 
@@ -97,6 +100,14 @@ export interface AbortOptions {
 /** Reachability as AutoNAT and the own addresses show it. */
 export type Reachability = 'public' | 'private' | 'unknown'
 
+/** Small signed records in the distributed hash table, by namespace and name. */
+export interface Records {
+  /** Stores a record here and at the peers nearest to its key; answers how many of those took it. */
+  put(namespace: string, name: Bytes, value: Bytes, options?: AbortOptions): Promise<number>
+  /** Finds the best record that the peers nearest to the key hold; undefined if none does. */
+  get(namespace: string, name: Bytes, options?: AbortOptions): Promise<Bytes | undefined>
+}
+
 /** One libp2p node. */
 export interface Host {
   readonly peerId: PeerId
@@ -109,6 +120,10 @@ export interface Host {
   relays(): PeerId[]
   connections(): ConnectionFact[]
   isConnected(peer: PeerId): boolean
+  /** Connected peers that speak a protocol of this system, such as `/conclave/mailbox/1.0.0`. */
+  speaking(protocol: string): PeerId[]
+  /** Records of the kinds given to `createHost`. */
+  readonly records: Records
   /**
    * Connects over known addresses, the DHT, and relays.
    *

@@ -21,6 +21,7 @@ import { openDirect } from './direct.ts'
 import type { Direct } from './direct.ts'
 import { openEventLog } from './events.ts'
 import type { EventLog } from './events.ts'
+import { contactRecordKind } from './mailbox/contact-records.ts'
 import { makeGroupService } from './group-service.ts'
 import { Groups } from './groups.ts'
 import { hostStorage } from './host-storage.ts'
@@ -53,6 +54,8 @@ export interface AgentOptions {
   /** Built-in names and libp2p transport factories. */
   readonly transports?: readonly (string | TransportFactory)[]
   readonly relay?: boolean
+  /** Keep mail for anyone, within quotas. */
+  readonly mailbox?: boolean
   readonly open?: boolean
   readonly mdns?: boolean
   readonly orderWaitMs?: number
@@ -84,6 +87,9 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
     secret: identity.secret.reveal(),
     open,
     regressed: opened.regressed,
+    log: options.log,
+    mailbox: options.mailbox ?? false,
+    bootstrap: bootstrapPeers(options),
     ...(orderWaitMs !== undefined && { orderWaitMs }),
   })
   stack.defer(() => direct.close())
@@ -142,9 +148,14 @@ async function startHost(
       warn: (message, fields = {}) => log.warn(fields, message),
     },
     agentVersion: `conclave/${options.version}`,
+    records: [contactRecordKind(native, now)],
   })
   await rememberPorts(store, asked, host.boundAddresses())
   return host
+}
+
+function bootstrapPeers({ bootstrap = [] }: AgentOptions): PeerId[] {
+  return bootstrap.flatMap((text) => parsePeerForm(text, native, now())?.peer ?? [])
 }
 
 function bootstrapAddresses(text: string): readonly string[] {
@@ -207,6 +218,7 @@ class RunningAgent implements Agent {
   async status(): Promise<Status> {
     const { host, direct, options } = this.#parts
     const counts = await direct.messages.counts()
+    const mailbox = direct.mailboxes.facts()
     return {
       peerId: host.peerId,
       did: formatDid(host.peerId),
@@ -220,7 +232,7 @@ class RunningAgent implements Agent {
       groups: (await this.groups.list()).length,
       inbox: { unread: counts.unread, requests: counts.requests },
       outbox: { queued: counts.queued, stored: counts.stored },
-      mailbox: { serving: false, custodians: [] },
+      mailbox: { serving: mailbox.serving, custodians: [...mailbox.custodians] },
       version: options.version,
     }
   }
@@ -266,6 +278,7 @@ class RunningAgent implements Agent {
     const sources = {
       host,
       session: (of: PeerId) => direct.messages.session(of),
+      custodiansOf: (of: PeerId, until: AbortSignal) => direct.mailboxes.custodiansOf(of, until),
       outbox: () => direct.messages.outbox(),
       groupsInCommon: async (of: PeerId) => {
         const common: { name: string; epoch: number }[] = []
@@ -321,6 +334,7 @@ class RunningAgent implements Agent {
   #reportPeers(): () => void {
     const { host, events } = this.#parts
     return host.onPeer(({ kind, peer }) => {
+      if (kind === 'identified') return
       void events.announce('peer', { peerId: peer, connected: kind === 'connected' })
     })
   }

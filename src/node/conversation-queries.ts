@@ -5,7 +5,7 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import type { ConversationEvent, Found, Incoming } from '../../protocols/direct/conversation.ts'
 import type { SessionOperations } from '../../protocols/direct/sessions.ts'
 import type { MessageId } from '../../protocols/direct/types.ts'
-import type { Prekeys } from '../handlers/prekeys.ts'
+import type { FetchedPrekeys, FetchOptions } from '../handlers/prekeys.ts'
 import type { Inbox } from './inbox.ts'
 
 type Without<Event> = Event extends unknown ? Omit<Event, 'at'> : never
@@ -13,9 +13,15 @@ type Without<Event> = Event extends unknown ? Omit<Event, 'at'> : never
 /** An event before it gets its time and randomness. */
 export type Heard = Without<ConversationEvent>
 
+/** Fetches prekeys of a peer, from itself or else from a custodian of its. */
+export type FetchPrekeys = (
+  peer: PeerId,
+  options: FetchOptions,
+) => Promise<FetchedPrekeys & { readonly from: PeerId }>
+
 /** What fetching needs. */
 export interface FetchPorts {
-  readonly prekeys: Pick<Prekeys, 'fetch'>
+  readonly fetchPrekeys: FetchPrekeys
   readonly sessions: SessionOperations
   readonly random: (length: number) => Bytes
 }
@@ -37,13 +43,13 @@ export async function lookUp(
 
 /** Fetches the peer's prekeys and draws what a session on them needs. Never throws. */
 export async function fetchBundle(
-  { prekeys, sessions, random }: FetchPorts,
+  { fetchPrekeys, sessions, random }: FetchPorts,
   peer: PeerId,
   signal: AbortSignal,
 ): Promise<Heard> {
   try {
-    const { bundle, entry } = await prekeys.fetch(peer, { wantOneTime: true, signal })
-    const fetched = { bundle, from: peer, ...(entry !== undefined && { entry }) }
+    const { bundle, entry, from } = await fetchPrekeys(peer, { wantOneTime: true, signal })
+    const fetched = { bundle, from, ...(entry !== undefined && { entry }) }
     const draws = sessions.drawInitiation(fetched, random)
     if (!draws.ok) return { kind: 'fetchFailed', code: draws.code }
     return { kind: 'bundleFetched', fetched, draws: draws.value }

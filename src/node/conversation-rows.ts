@@ -2,17 +2,25 @@
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
-import type { Conversation, SavedConversation, Trust } from '../../protocols/direct/conversation.ts'
+import type {
+  Conversation,
+  Copies,
+  OutboxEntry,
+  SavedConversation,
+  Trust,
+} from '../../protocols/direct/conversation.ts'
 import { FIRST_LEDGER } from '../../protocols/direct/conversation.ts'
 import { loadSessions, sessionRows } from '../../protocols/direct/session-rows.ts'
 import { del, put } from '../store/types.ts'
 import type { Op, Row, Store } from '../store/types.ts'
 import {
+  decodeCopies,
   decodeDone,
   decodeHeld,
   decodeLedger,
   decodeLetter,
   decodeNotice,
+  encodeCopies,
   encodeDone,
   encodeHeld,
   encodeLedger,
@@ -45,6 +53,12 @@ export function conversationRows(before: Conversation, after: Conversation): Op[
       encode: ({ letter }) => encodeLetter(letter),
       keyOf,
     }),
+    ...diffOrdered(TABLES.copies, before.outbox.filter(hasCopies), after.outbox.filter(hasCopies), {
+      item: ({ copies }) => copies,
+      number: ({ letter }) => letter.sequence,
+      encode: ({ copies }) => encodeCopies(copies),
+      keyOf,
+    }),
     ...diffOrdered(TABLES.notice, before.notices, after.notices, {
       item: ({ notice }) => notice,
       number: ({ notice }) => notice.number,
@@ -67,6 +81,12 @@ export function conversationRows(before: Conversation, after: Conversation): Op[
     }),
   )
   return ops
+}
+
+type StoredEntry = OutboxEntry & { readonly copies: Copies }
+
+function hasCopies(entry: OutboxEntry): entry is StoredEntry {
+  return entry.copies !== undefined
 }
 
 interface Ordered<T> {
@@ -146,6 +166,10 @@ export async function loadConversation(
     for await (const { value } of store.rows(table, { prefix })) items.push(decode(value))
     return items
   }
+  const copies = new Map<number, Copies>()
+  for await (const { key, value } of store.rows(TABLES.copies, { prefix })) {
+    copies.set(Number.parseInt(key.slice(prefix.length), 16), decodeCopies(value))
+  }
   const rows: Row[] = []
   for (const table of [TABLES.session, TABLES.skipped]) {
     for await (const { key, value } of store.rows(table, { prefix })) {
@@ -165,6 +189,7 @@ export async function loadConversation(
     trust,
     ledger: ledger === undefined ? FIRST_LEDGER : decodeLedger(ledger),
     letters: await read(TABLES.outbox, decodeLetter),
+    copies,
     done: await read(TABLES.done, decodeDone),
     notices: await read(TABLES.notice, decodeNotice),
     held: await read(TABLES.held, decodeHeld),

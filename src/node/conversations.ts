@@ -22,18 +22,18 @@ import { postbagSize } from '../../protocols/direct/receipts.ts'
 import type { SessionOperations } from '../../protocols/direct/sessions.ts'
 import { STRANGERS_ENVELOPES_MAX } from '../../protocols/direct/types.ts'
 import type { EnvelopeId, MessageId } from '../../protocols/direct/types.ts'
+import type { Via } from '../../protocols/direct/receive-order.ts'
 import type { Driver } from '../driver.ts'
 import { drive } from '../driver.ts'
 import type { DirectLinks, DirectSink } from '../handlers/direct.ts'
-import type { Prekeys } from '../handlers/prekeys.ts'
 import type { Op, Store } from '../store/types.ts'
 import type { ContactBook } from './contacts.ts'
 import { conversationRows, loadConversation } from './conversation-rows.ts'
 import { fetchBundle, lookUp } from './conversation-queries.ts'
-import type { Heard } from './conversation-queries.ts'
+import type { FetchPrekeys, Heard } from './conversation-queries.ts'
 import { peersWithWork } from './conversation-start.ts'
-import { effectRows } from './effect-rows.ts'
-import type { EffectPorts, HandoffTaker } from './effect-rows.ts'
+import { effectRows, stateFacts } from './effect-rows.ts'
+import type { EffectPorts, HandoffTaker, StateFacts } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
 import type { Inbox, Located } from './inbox.ts'
 import type { PrekeyKeeper } from './prekey-keeper.ts'
@@ -51,7 +51,8 @@ const RESUME_MS: number = SECOND_MS
 export interface Report {
   readonly peer: PeerId
   readonly id: MessageId
-  readonly state: 'delivered' | 'handled' | 'expired' | 'failed'
+  readonly state: 'stored' | 'delivered' | 'handled' | 'expired' | 'failed'
+  readonly facts: StateFacts
 }
 
 /** What running conversations needs. */
@@ -61,7 +62,7 @@ export interface ConversationsOptions {
   readonly random: (length: number) => Bytes
   readonly now: () => TimeMs
   readonly keeper: PrekeyKeeper
-  readonly prekeys: Pick<Prekeys, 'fetch'>
+  readonly fetchPrekeys: FetchPrekeys
   readonly book: ContactBook
   readonly inbox: Inbox
   readonly events: EventLog
@@ -69,7 +70,14 @@ export interface ConversationsOptions {
   /** Treat strangers as contacts. */
   readonly open: boolean
   readonly onReport: (report: Report) => void
+  /** Asks the peer's custodians to keep an envelope; what they say comes back as events. */
+  readonly deposit: (peer: PeerId, effect: DepositEffect) => void
+  /** A link to the peer has opened, or it is talked to: what else is to be done with it can be. */
+  readonly onMet: (peer: PeerId) => void
 }
+
+/** An envelope for the peer's custodians. */
+export type DepositEffect = Extract<ConversationEffect, { kind: 'deposit' }>
 
 interface Running {
   readonly driver: Driver<Conversation, ConversationEvent>
@@ -144,10 +152,15 @@ export class Conversations implements DirectSink {
     }
   }
 
-  received(peer: PeerId, envelope: Bytes, envelopeId: EnvelopeId): Promise<ResultStatus> {
+  received(
+    peer: PeerId,
+    envelope: Bytes,
+    envelopeId: EnvelopeId,
+    via: Via = 'direct',
+  ): Promise<ResultStatus> {
     const token = ++this.#token
     const answered = new Promise<ResultStatus>((resolve) => this.#answers.set(token, resolve))
-    this.#receive(peer, { token, envelope, envelopeId })
+    this.#receive(peer, { token, envelope, envelopeId, via })
     return answered
   }
 
@@ -157,6 +170,7 @@ export class Conversations implements DirectSink {
 
   opened(peer: PeerId): void {
     this.#tell(peer, { kind: 'linkOpened' })
+    this.#options.onMet(peer)
   }
 
   closed(peer: PeerId): void {
@@ -306,7 +320,15 @@ export class Conversations implements DirectSink {
         this.#startTimer(peer, running, effect.dueAt)
         return
       case 'report':
-        this.#options.onReport({ peer, id: effect.id, state: effect.state })
+        this.#options.onReport({
+          peer,
+          id: effect.id,
+          state: effect.state,
+          facts: stateFacts(effect),
+        })
+        return
+      case 'deposit':
+        this.#options.deposit(peer, effect)
         return
       case 'saveSeen':
       case 'saveMessage':

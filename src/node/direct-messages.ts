@@ -7,6 +7,7 @@ import type { Primitives } from '../../protocols/base/primitives.ts'
 import { formatTime, toTimeMs } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { messageIdFromBytes, parseMessageId } from '../../protocols/direct/body.ts'
+import { isStored } from '../../protocols/direct/conversation.ts'
 import type { Conversation, Done, Draft } from '../../protocols/direct/conversation.ts'
 import { findState } from '../../protocols/direct/outbox.ts'
 import { activeSession } from '../../protocols/direct/session.ts'
@@ -21,6 +22,7 @@ import type { Store } from '../store/types.ts'
 import type { Conversations } from './conversations.ts'
 import { decodeDone, decodeKeyed, encodeKeyed, TABLES, weekOf, weeksKept } from './direct-rows.ts'
 import type { KeyedMessage } from './direct-rows.ts'
+import { copiesText } from './effect-rows.ts'
 import type { HandoffTaker } from './effect-rows.ts'
 import { unknownMessages } from './inbox.ts'
 import type { Inbox, Located } from './inbox.ts'
@@ -29,6 +31,7 @@ import type {
   DirectService,
   InboxMessage,
   InboxQuery,
+  MessageState,
   OutboxMessage,
   SendOptions,
 } from './types.ts'
@@ -185,8 +188,11 @@ class Service implements DirectMessages {
 
   async counts(): Promise<DirectCounts> {
     const states = await this.#options.conversations.loaded()
-    const queued = states.flatMap(waitingLines).filter(({ line }) => line.state === 'queued').length
-    return { ...(await this.#options.inbox.counts()), queued, stored: 0 }
+    const lines = states.flatMap(waitingLines)
+    const count = (state: MessageState): number =>
+      lines.filter(({ line }) => line.state === state).length
+    const inbox = await this.#options.inbox.counts()
+    return { ...inbox, queued: count('queued'), stored: count('stored') }
   }
 
   #newId(): MessageId {
@@ -255,14 +261,15 @@ interface Line {
 
 function waitingLines({ peer, outbox, retryAt }: Conversation): Line[] {
   const next = retryAt === undefined ? null : formatTime(toTimeMs(retryAt))
-  return outbox.flatMap(({ letter, phase, attempts, lastError }): Line[] => {
+  return outbox.flatMap((entry): Line[] => {
+    const { letter, copies, phase, attempts, lastError } = entry
     if (letter.draft.kind === 'handoff') return []
     const isDue = letter.state === 'queued' && (phase === 'waiting' || phase === 'refused')
-    const line = {
+    const line: OutboxMessage = {
       id: letter.id,
       to: peer,
-      state: letter.state,
-      copies: null,
+      state: isStored(entry) ? 'stored' : letter.state,
+      copies: copies === undefined ? null : copiesText(copies),
       attempts,
       nextAttemptAt: isDue ? next : null,
       lastError: lastError ?? null,

@@ -8,6 +8,7 @@
 // | direct-skipped  | peer/skipped/session/index          | the same                                       |
 // | identity-key    | peer                                | the peer's X25519 identity key, as last seen   |
 // | outbox          | peer/sequence                       | a letter: plaintext and sealed envelope        |
+// | outbox-copies   | peer/sequence                       | custodians that signed for the letter          |
 // | outbox-done     | peer/sequence                       | a message that needs no more envelopes         |
 // | notice          | peer/number                         | a receipt-only envelope                        |
 // | held            | peer/sequence                       | a message behind a hole                        |
@@ -24,6 +25,7 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import { DAY_MS } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import type {
+  Copies,
   Done,
   Ledger,
   Letter,
@@ -31,8 +33,14 @@ import type {
   SealedLetter,
 } from '../../protocols/direct/conversation.ts'
 import type { Postbag } from '../../protocols/direct/receipts.ts'
-import type { Held } from '../../protocols/direct/receive-order.ts'
-import type { EnvelopeId, MessageId, Receipt, SessionId } from '../../protocols/direct/types.ts'
+import type { Held, Via } from '../../protocols/direct/receive-order.ts'
+import type {
+  EnvelopeId,
+  MessageId,
+  QueueKeyGrant,
+  Receipt,
+  SessionId,
+} from '../../protocols/direct/types.ts'
 import { decodeRow, encodeRow } from '../store/row.ts'
 
 /** Version of every row here. */
@@ -45,6 +53,7 @@ export const TABLES = {
   skipped: 'direct-skipped',
   identityKey: 'identity-key',
   outbox: 'outbox',
+  copies: 'outbox-copies',
   done: 'outbox-done',
   notice: 'notice',
   held: 'held',
@@ -111,20 +120,21 @@ function unpackPost([receipts, withdrawals]: PackedPost): Pick<
 }
 
 function packSealed(sealed: SealedLetter): Packed {
-  const { envelope, envelopeId, at } = sealed
-  return [envelope, envelopeId, at.session, at.chain, at.count, packPost(sealed)]
+  const { envelope, envelopeId, at, offersKey } = sealed
+  return [envelope, envelopeId, at.session, at.chain, at.count, packPost(sealed), offersKey]
 }
 
 function unpackSealed(fields: Packed): SealedLetter {
-  const [envelope, envelopeId, session, chain, count, post] = fields as [
+  const [envelope, envelopeId, session, chain, count, post, offersKey = false] = fields as [
     Bytes,
     EnvelopeId,
     SessionId,
     number,
     number,
     PackedPost,
+    boolean?,
   ]
-  return { envelope, envelopeId, at: { session, chain, count }, ...unpackPost(post) }
+  return { envelope, envelopeId, at: { session, chain, count }, ...unpackPost(post), offersKey }
 }
 
 /** Encodes a letter. */
@@ -197,23 +207,18 @@ export function decodeNotice(bytes: Bytes): Notice {
 }
 
 /** Encodes a message that waits behind a hole or in the request box. */
-export function encodeHeld({ message, receivedAt }: Held): Bytes {
+export function encodeHeld({ message, receivedAt, via }: Held): Bytes {
   const { id, sequence, sentAt, contentType, content } = message
-  return pack(id, sequence, sentAt, contentType ?? null, content, receivedAt)
+  return pack(id, sequence, sentAt, contentType ?? null, content, receivedAt, via)
 }
 
 /** Decodes a message that waits behind a hole or in the request box. */
 export function decodeHeld(bytes: Bytes): Held {
-  const [id, sequence, sentAt, contentType, content, receivedAt] = unpack(bytes) as [
-    MessageId,
-    number,
-    TimeMs,
-    string | null,
-    Bytes,
-    TimeMs,
-  ]
+  const [id, sequence, sentAt, contentType, content, receivedAt, via = 'direct'] = unpack(
+    bytes,
+  ) as [MessageId, number, TimeMs, string | null, Bytes, TimeMs, Via?]
   const message = { id, sequence, sentAt, content }
-  return { message: contentType === null ? message : { ...message, contentType }, receivedAt }
+  return { message: contentType === null ? message : { ...message, contentType }, receivedAt, via }
 }
 
 /** Encodes a ledger. */
@@ -228,16 +233,22 @@ export function encodeLedger(ledger: Ledger): Bytes {
       order.missing.map(({ from, to, givenUpAt }) => [from, to, givenUpAt]),
     ],
     [resets.openedAt, resets.intervalMs, resets.followedAt, ledger.sessionSince],
+    packGrant(ledger.granted),
+    packGrant(ledger.offered),
   )
 }
 
 /** Decodes a ledger. */
 export function decodeLedger(bytes: Bytes): Ledger {
-  const [counts, [post, since], [next, settled, missing], resets] = unpack(bytes) as [
+  const [counts, [post, since], [next, settled, missing], resets, granted, offered] = unpack(
+    bytes,
+  ) as [
     [number, number, number, number],
     [PackedPost, TimeMs | null],
     [number, number[], [number, number, TimeMs][]],
     [number, number, number, number],
+    PackedGrant?,
+    PackedGrant?,
   ]
   const [nextSequence, nextNotice, strangerEnvelopes, strangerHandoffs] = counts
   const [openedAt, intervalMs, followedAt, sessionSince] = resets
@@ -254,7 +265,36 @@ export function decodeLedger(bytes: Bytes): Ledger {
     },
     resets: { openedAt, intervalMs, followedAt },
     sessionSince,
+    ...(granted && { granted: unpackGrant(granted) }),
+    ...(offered && { offered: unpackGrant(offered) }),
   }
+}
+
+type PackedGrant = readonly [Bytes, Bytes, TimeMs] | null
+
+function packGrant(grant: QueueKeyGrant | undefined): PackedGrant {
+  return grant === undefined ? null : [grant.id, grant.seed, grant.expiresAt]
+}
+
+function unpackGrant([id, seed, expiresAt]: readonly [Bytes, Bytes, TimeMs]): QueueKeyGrant {
+  return { id, seed, expiresAt }
+}
+
+/** Encodes where an envelope waits. */
+export function encodeCopies({ envelopeId, list, of }: Copies): Bytes {
+  const packed = list.map(({ custodian, storedAt, expiresAt }) => [custodian, storedAt, expiresAt])
+  return pack(envelopeId, packed, of)
+}
+
+/** Decodes where an envelope waits. */
+export function decodeCopies(bytes: Bytes): Copies {
+  const [envelopeId, packed, of] = unpack(bytes) as [EnvelopeId, [PeerId, TimeMs, TimeMs][], number]
+  const list = packed.map(([custodian, storedAt, expiresAt]) => ({
+    custodian,
+    storedAt,
+    expiresAt,
+  }))
+  return { envelopeId, list, of }
 }
 
 /** A message in the inbox. */
@@ -265,21 +305,23 @@ export interface InboxRow extends Held {
 }
 
 /** Encodes a message in the inbox. */
-export function encodeInbox({ from, message, receivedAt, gap, late }: InboxRow): Bytes {
+export function encodeInbox({ from, message, receivedAt, gap, late, via }: InboxRow): Bytes {
   const { id, sequence, sentAt, contentType, content } = message
-  return pack(from, id, sequence, sentAt, receivedAt, contentType ?? null, gap, late, content)
+  const times = [sentAt, receivedAt]
+  return pack(from, id, sequence, ...times, contentType ?? null, gap, late, content, via)
 }
 
 /** Decodes a message in the inbox. */
 export function decodeInbox(bytes: Bytes): InboxRow {
-  const [from, id, sequence, sentAt, receivedAt, contentType, gap, late, content] = unpack(
+  const [from, id, sequence, sentAt, receivedAt, contentType, gap, late, content, via] = unpack(
     bytes,
-  ) as [PeerId, MessageId, number, TimeMs, TimeMs, string | null, boolean, boolean, Bytes]
+  ) as [PeerId, MessageId, number, TimeMs, TimeMs, string | null, boolean, boolean, Bytes, Via?]
   const message = { id, sequence, sentAt, content }
   return {
     from,
     message: contentType === null ? message : { ...message, contentType },
     receivedAt,
+    via: via ?? 'direct',
     gap,
     late,
   }

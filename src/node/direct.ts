@@ -20,6 +20,8 @@ import { makeDirectMessages } from './direct-messages.ts'
 import type { DirectMessages } from './direct-messages.ts'
 import type { EventLog } from './events.ts'
 import { openInbox } from './inbox.ts'
+import type { NodeLog } from './log.ts'
+import { Mailboxes } from './mailbox/mailboxes.ts'
 import { MessageWaiters } from './message-waiters.ts'
 import { openPrekeyKeeper } from './prekey-keeper.ts'
 import type { ContactService } from './types.ts'
@@ -40,6 +42,13 @@ export interface DirectOptions {
   readonly regressed: boolean
   /** How long a hole in a sender's sequence is awaited; ORDER_WAIT_MS if absent. */
   readonly orderWaitMs?: number
+  readonly log: NodeLog
+  /** Keep mail for anyone. */
+  readonly mailbox?: boolean
+  /** Peers that this agent was started with: asked first to keep its mail. */
+  readonly bootstrap?: readonly PeerId[]
+  /** A custodian that was away for this long is replaced; CUSTODIAN_GONE_MS if absent. */
+  readonly custodianGoneMs?: number
 }
 
 /** Direct messages of a running node. */
@@ -47,6 +56,7 @@ export interface Direct extends AsyncDisposable {
   readonly messages: DirectMessages
   readonly contacts: ContactService
   readonly prekeys: Prekeys
+  readonly mailboxes: Mailboxes
   /** This agent's X25519 identity key: what its fingerprint is made of. */
   readonly identityKey: Bytes
   /** Takes up what was under way, and begins to listen; `onHandoff` comes before. */
@@ -70,22 +80,32 @@ export async function openDirect(options: DirectOptions): Promise<Direct> {
     bundle: () => keeper.bundle(),
     issue: (requester) => keeper.issue(requester),
   })
+  const mailboxes = await Mailboxes.open({
+    ...options,
+    prekeys,
+    serve: options.mailbox ?? false,
+    bootstrap: options.bootstrap ?? [],
+    onProgress: (progress) => options.log.info({ ...progress }, 'mail is being collected'),
+  })
   const conversations = new Conversations({
     ...options,
     keeper,
-    prekeys,
+    fetchPrekeys: (of, wanted) => mailboxes.fetchPrekeys(of, wanted),
+    deposit: (to, effect) => mailboxes.deposit(to, effect),
+    onMet: (met) => mailboxes.met(met),
     book,
     inbox,
     sessions: makeSessions(primitives, (of, bytes) =>
       verifyIdentityCertificate(primitives, of, bytes),
     ),
     orderWaitMs: options.orderWaitMs ?? ORDER_WAIT_MS,
-    onReport: ({ id, state }) => waiters.report(id, state),
+    onReport: ({ id, state, facts }) => waiters.report(id, { state, ...facts }),
   })
   const { identityKey } = keeper.own
   const parts = { ...options, peer, identityKey, book, prekeys, conversations, inbox, waiters }
   const stops: (() => void)[] = [() => keeper[Symbol.dispose]()]
   const close = async (): Promise<void> => {
+    mailboxes.close()
     for (const stop of stops.splice(0).reverse()) stop()
     await conversations.close()
   }
@@ -93,9 +113,14 @@ export async function openDirect(options: DirectOptions): Promise<Direct> {
     messages: makeDirectMessages(parts),
     contacts: makeContactService({
       ...parts,
-      trust: (of, isContact) => conversations.dispatch(of, trustEvent(isContact, open)),
+      trust: async (of, isContact) => {
+        await conversations.dispatch(of, trustEvent(isContact, open))
+        if (isContact) mailboxes.met(of)
+        else await mailboxes.parted(of)
+      },
     }),
     prekeys,
+    mailboxes,
     identityKey,
     async start() {
       const links = await serveDirect({ host, primitives, now, sink: conversations })
@@ -109,6 +134,11 @@ export async function openDirect(options: DirectOptions): Promise<Direct> {
       forgetting.unref()
       stops.push(() => clearInterval(forgetting))
       await conversations.start(links)
+      await mailboxes.start({
+        conversations,
+        keeper,
+        isContact: (of) => Promise.resolve(book.has(of)),
+      })
       await inbox.forget()
     },
     close,

@@ -2,9 +2,11 @@
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
+import { COPIES_WANTED } from '../../protocols/mailbox/types.ts'
 import type {
   Conversation,
   ConversationEffect,
+  Copies,
   Trust,
 } from '../../protocols/direct/conversation.ts'
 import type { Op } from '../store/types.ts'
@@ -46,7 +48,31 @@ export interface EffectRows {
   readonly undo?: () => void
 }
 
+/** How far a message's mail got. */
+export interface StateFacts {
+  readonly via: 'direct' | 'mailbox' | null
+  readonly copies: string | null
+  readonly degraded: boolean
+}
+
 const NO_ROWS: EffectRows = { rows: [] }
+
+/** What is told of a message beside its state: how it went, and how many custodians have it. */
+export function stateFacts({
+  state,
+  copies,
+}: Pick<Extract<ConversationEffect, { kind: 'report' }>, 'state' | 'copies'>): StateFacts {
+  if (copies === undefined) {
+    const isThere = state === 'delivered' || state === 'handled'
+    return { via: isThere ? 'direct' : null, copies: null, degraded: false }
+  }
+  return { via: 'mailbox', copies: copiesText(copies), degraded: copies.of < COPIES_WANTED }
+}
+
+/** Such as `2 of 3`. */
+export function copiesText({ list, of }: Copies): string {
+  return `${list.length} of ${Math.max(of, list.length)}`
+}
 
 /** The rows of one effect. Called while a batch is composed: no await. */
 export function effectRows(
@@ -90,11 +116,10 @@ export function effectRows(
     case 'report': {
       if (effect.draft === 'handoff') return NO_ROWS
       const { id, state } = effect
-      const via = state === 'delivered' || state === 'handled' ? 'direct' : null
-      const fact = { id, to: peer, state, via, copies: null, degraded: false }
-      return { rows: events.append('state', fact) }
+      return { rows: events.append('state', { id, to: peer, state, ...stateFacts(effect) }) }
     }
     case 'transmit':
+    case 'deposit':
     case 'answer':
     case 'lookUp':
     case 'openLink':

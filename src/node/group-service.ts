@@ -278,11 +278,12 @@ class Service implements GroupService {
     return { kind: 'add', peer, keyPackage, ref: facts.value.ref }
   }
 
-  /** A fresh one if the peer is there, else the one in reserve. */
+  /** A fresh one if the peer is there or left some with a custodian, else the one in reserve. */
   async #keyPackageOf(peer: PeerId, signal: AbortSignal): Promise<Bytes> {
     const { direct } = this.#groups.options
     try {
-      const { keyPackage } = await direct.prekeys.fetch(peer, { wantKeyPackage: true, signal })
+      const wanted = { wantKeyPackage: true, signal }
+      const { keyPackage } = await direct.mailboxes.fetchPrekeys(peer, wanted)
       if (keyPackage !== undefined) return keyPackage
     } catch (error) {
       signal.throwIfAborted()

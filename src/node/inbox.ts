@@ -271,7 +271,10 @@ class Boxes implements Inbox {
     return sortable(this.#lastArrival)
   }
 
-  #present({ from, message, receivedAt, gap, late }: InboxRow, handled: boolean): InboxMessage {
+  #present(
+    { from, message, receivedAt, gap, late, via }: InboxRow,
+    handled: boolean,
+  ): InboxMessage {
     const type = message.contentType ?? 'text/plain'
     return {
       id: message.id,
@@ -281,7 +284,7 @@ class Boxes implements Inbox {
       receivedAt: formatTime(receivedAt),
       type,
       ...presentContent(type, message.content),
-      via: 'direct',
+      via,
       handled,
       gap,
       late,

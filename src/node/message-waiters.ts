@@ -3,6 +3,7 @@ import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { MINUTE_MS, SECOND_MS } from '../../protocols/base/time.ts'
 import type { MessageId } from '../../protocols/direct/types.ts'
+import type { StateFacts } from './effect-rows.ts'
 import type { MessageState, SendOptions, SendResult } from './types.ts'
 
 /** How long `send` waits for `delivered` when nothing was asked. */
@@ -12,10 +13,18 @@ export const UNTIL_WAIT_MS: number = MINUTE_MS
 
 const ORDER: readonly MessageState[] = ['queued', 'stored', 'delivered', 'handled']
 
+/** How far a message got, and how. */
+interface Heard extends StateFacts {
+  readonly state: MessageState
+}
+
+const NO_FACTS: StateFacts = { via: null, copies: null, degraded: false }
+
 /** One who waits. */
 export interface Waiting {
   /**
-   * Resolves when the message is in the state that `options` ask for, or a later one.
+   * Resolves when the message is in the state that `options` ask for, or a later one; where they ask for none, when
+   * it is with the recipient or its custodians, or after SEND_WAIT_MS.
    *
    * @throws ConclaveError `STATE_NOT_REACHED` with `id` and `state`, if a state was asked for; `AbortError`.
    */
@@ -25,7 +34,7 @@ export interface Waiting {
 }
 
 interface Listener {
-  state: MessageState | undefined
+  heard: Heard | undefined
   notify: () => void
 }
 
@@ -35,7 +44,7 @@ export class MessageWaiters {
 
   /** Begins to listen, so that nothing is missed between sending and waiting. */
   expect(id: MessageId): Waiting {
-    const listener: Listener = { state: undefined, notify: () => undefined }
+    const listener: Listener = { heard: undefined, notify: () => undefined }
     const listeners = this.#listeners.get(id) ?? new Set()
     this.#listeners.set(id, listeners.add(listener))
     return {
@@ -48,9 +57,9 @@ export class MessageWaiters {
   }
 
   /** Tells those who wait that a message has got further. */
-  report(id: MessageId, state: MessageState): void {
+  report(id: MessageId, heard: Heard): void {
     for (const listener of this.#listeners.get(id) ?? []) {
-      listener.state = state
+      listener.heard = heard
       listener.notify()
     }
   }
@@ -61,10 +70,10 @@ async function reach(
   message: { readonly id: MessageId; readonly to: PeerId; readonly state: MessageState },
   { until, timeoutMs, signal }: SendOptions,
 ): Promise<SendResult> {
-  const target = until ?? 'delivered'
+  const target = until ?? 'stored'
   const waitMs = timeoutMs ?? (until === undefined ? SEND_WAIT_MS : UNTIL_WAIT_MS)
   const isSettled = (): boolean => {
-    const state = listener.state ?? message.state
+    const state = listener.heard?.state ?? message.state
     return hasReached(state, target) || isEnd(state)
   }
   if (!isSettled()) {
@@ -83,11 +92,17 @@ async function reach(
       if (signal?.aborted === true) settle()
     })
   }
-  const state = listener.state ?? message.state
+  const facts = listener.heard ?? factsOf(message.state)
+  const { state, via, copies, degraded } = facts
   if (!isSettled()) signal?.throwIfAborted()
   if (until !== undefined && !hasReached(state, target)) throw notReached(message.id, state, target)
-  const via = state === 'delivered' || state === 'handled' ? 'direct' : null
-  return { id: message.id, to: message.to, state, via, copies: null, degraded: false }
+  return { id: message.id, to: message.to, state, via, copies, degraded }
+}
+
+/** What is known of a message that was sent before. */
+function factsOf(state: MessageState): Heard {
+  const isThere = state === 'delivered' || state === 'handled'
+  return { ...NO_FACTS, state, via: isThere ? 'direct' : null }
 }
 
 function hasReached(state: MessageState, target: MessageState): boolean {

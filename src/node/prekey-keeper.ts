@@ -19,7 +19,12 @@ import {
   PREKEY_GRACE_MS,
   PREKEY_ROTATION_MS,
 } from '../../protocols/direct/types.ts'
-import type { OwnKeys, PrekeyLookup, PrekeyTuple } from '../../protocols/direct/types.ts'
+import type {
+  OneTimeEntry,
+  OwnKeys,
+  PrekeyLookup,
+  PrekeyTuple,
+} from '../../protocols/direct/types.ts'
 import { signIdentityCertificate } from '../../protocols/identity/identity-certificate.ts'
 import { decodeRow, encodeRow } from '../store/row.ts'
 import { del, put } from '../store/types.ts'
@@ -66,6 +71,12 @@ export interface PrekeyKeeper extends Disposable {
   /** A one-time entry for this requester, committed to it; undefined if it had one today, or none is left. */
   issue(requester: PeerId): Promise<Bytes | undefined>
   /**
+   * Makes one-time entries for a custodian to hand out; their private halves are durable.
+   *
+   * @returns Fewer than asked for if too many are out already.
+   */
+  shard(custodian: PeerId, counts: ShardCounts): Promise<Bytes[]>
+  /**
    * Uses up what a new session was made with. The keys are gone from memory at once.
    *
    * @returns The rows of the session's own batch, and what to call if that batch fails.
@@ -73,6 +84,12 @@ export interface PrekeyKeeper extends Disposable {
   consume(consumed: Consumed): { readonly ops: readonly Op[]; readonly undo: () => void }
   /** Deletes keys past their life and renews the bundle when due; runs by itself, too. */
   tend(): Promise<void>
+}
+
+/** How many entries of each kind. */
+export interface ShardCounts {
+  readonly pairs: number
+  readonly ecs: number
 }
 
 interface OwnBundle {
@@ -87,7 +104,8 @@ interface OwnBundle {
 
 interface OneTime {
   readonly ecSecret: Bytes
-  readonly kemSeed: Bytes
+  /** Of a `pair`. */
+  readonly kemSeed?: Bytes
   readonly hash: Bytes
   readonly expiresAt: TimeMs
 }
@@ -208,6 +226,21 @@ class Keeper implements PrekeyKeeper {
     return issuing
   }
 
+  async shard(custodian: PeerId, { pairs, ecs }: ShardCounts): Promise<Bytes[]> {
+    const room = Math.max(0, ONE_TIME_OUTSTANDING_MAX - this.#oneTime.size)
+    const kinds: OneTimeEntry['kind'][] = [
+      ...Array.from({ length: pairs }, () => 'pair' as const),
+      ...Array.from({ length: ecs }, () => 'ec' as const),
+    ]
+    const made = kinds.slice(0, room).map((kind) => this.#makeEntry(kind, custodian))
+    await this.#options.store.commit([
+      this.#counter(),
+      ...made.map(({ id, oneTime }) => put(TABLE, `one-time/${id}`, packOneTime(oneTime))),
+    ])
+    for (const { id, oneTime } of made) this.#oneTime.set(id, oneTime)
+    return made.map(({ entry }) => entry)
+  }
+
   consume({ tuple, oneTimeId }: Consumed): { ops: Op[]; undo: () => void } {
     const name = tupleKey(tuple)
     const oneTime = oneTimeId === undefined ? undefined : this.#oneTime.get(oneTimeId)
@@ -319,7 +352,7 @@ class Keeper implements PrekeyKeeper {
   }
 
   async #issue(requester: PeerId): Promise<Bytes | undefined> {
-    const { store, now } = this.#options
+    const { store, now, peer } = this.#options
     const saved = await store.get(TABLE, `issued/${requester}`)
     if (saved !== undefined) {
       const { id, at, entry } = unpackIssued(saved)
@@ -327,33 +360,40 @@ class Keeper implements PrekeyKeeper {
       if (at + ONE_TIME_INTERVAL_MS > now()) return this.#oneTime.has(id) ? entry : undefined
     }
     if (this.#oneTime.size >= ONE_TIME_OUTSTANDING_MAX) return undefined
-    const { id, oneTime, entry } = this.#makePair()
-    const { ecSecret, kemSeed, hash, expiresAt } = oneTime
+    const { id, oneTime, entry } = this.#makeEntry('pair', peer)
     await store.commit([
       this.#counter(),
-      put(TABLE, `one-time/${id}`, encodeRow(VERSION, [ecSecret, kemSeed, hash, expiresAt])),
+      put(TABLE, `one-time/${id}`, packOneTime(oneTime)),
       put(TABLE, `issued/${requester}`, encodeRow(VERSION, [id, now(), entry])),
     ])
     this.#oneTime.set(id, oneTime)
     return entry
   }
 
-  /** Makes a one-time pair for this agent itself to hand out; its id is used up, come what may. */
-  #makePair(): { id: number; oneTime: OneTime; entry: Bytes } {
-    const { primitives, random, now, peer, secret } = this.#options
+  /** Makes a one-time entry for somebody to hand out; its id is used up, come what may. */
+  #makeEntry(
+    kind: OneTimeEntry['kind'],
+    custodian: PeerId,
+  ): { id: number; oneTime: OneTime; entry: Bytes } {
+    const { primitives, random, now, secret } = this.#options
     const id = this.#nextId++
     const ecSecret = random(32)
-    const kemSeed = random(64)
+    const kemSeed = kind === 'pair' ? random(64) : undefined
     const expiresAt = toTimeMs(now() + BUNDLE_LIFE_MS)
     const entry = signEntry(primitives, secret, {
-      kind: 'pair',
+      kind,
       id,
       ecKey: primitives.dhPublic(ecSecret),
-      kemKey: primitives.kemPublic(1024, kemSeed),
-      custodian: peer,
+      ...(kemSeed !== undefined && { kemKey: primitives.kemPublic(1024, kemSeed) }),
+      custodian,
       expiresAt,
     })
-    return { id, oneTime: { ecSecret, kemSeed, hash: primitives.sha256(entry), expiresAt }, entry }
+    const hash = primitives.sha256(entry)
+    return {
+      id,
+      oneTime: { ecSecret, ...(kemSeed !== undefined && { kemSeed }), hash, expiresAt },
+      entry,
+    }
   }
 }
 
@@ -372,9 +412,13 @@ function unpackBundle(primitives: Primitives, seq: number, fields: unknown): Own
   return { seq, bytes, hash: primitives.sha256(bytes), issuedAt, expiresAt, signedId, kemId }
 }
 
+function packOneTime({ ecSecret, kemSeed, hash, expiresAt }: OneTime): Bytes {
+  return encodeRow(VERSION, [ecSecret, kemSeed ?? null, hash, expiresAt])
+}
+
 function unpackOneTime(fields: unknown): OneTime {
-  const [ecSecret, kemSeed, hash, expiresAt] = fields as [Bytes, Bytes, Bytes, TimeMs]
-  return { ecSecret, kemSeed, hash, expiresAt }
+  const [ecSecret, kemSeed, hash, expiresAt] = fields as [Bytes, Bytes | null, Bytes, TimeMs]
+  return { ecSecret, ...(kemSeed !== null && { kemSeed }), hash, expiresAt }
 }
 
 function unpackIssued(bytes: Bytes): Issued {

@@ -16,6 +16,8 @@ export interface SessionFact {
 export interface WhySources {
   readonly host: Host
   readonly session: (peer: PeerId) => Promise<SessionFact | undefined>
+  /** Custodians that the peer named, as far as they can be found. */
+  readonly custodiansOf: (peer: PeerId, signal: AbortSignal) => Promise<readonly PeerId[]>
   readonly outbox: () => Promise<readonly OutboxMessage[]>
   readonly groupsInCommon: (peer: PeerId) => Promise<readonly { name: string; epoch: number }[]>
 }
@@ -50,7 +52,8 @@ export async function explain(
   const session = await sources.session(peer)
   steps.push(sessionStep(session))
   const waiting = (await sources.outbox()).filter((message) => message.to === peer)
-  steps.push(mailboxStep(waiting))
+  const custodians = await sources.custodiansOf(peer, bound).catch((): PeerId[] => [])
+  steps.push(mailboxStep(waiting, custodians))
   for (const group of await sources.groupsInCommon(peer)) {
     steps.push(
       step(
@@ -62,7 +65,7 @@ export async function explain(
       ),
     )
   }
-  const reachable = connection === undefined ? 'no' : connection.relayed ? 'relay' : 'direct'
+  const reachable = reachableBy(connection, custodians)
   return { peerId: peer, reachable, steps, next: nextCommand(reachable, known, waiting, peer) }
 }
 
@@ -143,8 +146,21 @@ function sessionStep(session: SessionFact | undefined): WhyStep {
   })
 }
 
-function mailboxStep(waiting: readonly OutboxMessage[]): WhyStep {
+function reachableBy(
+  connection: ConnectionFact | undefined,
+  custodians: readonly PeerId[],
+): Why['reachable'] {
+  if (connection !== undefined) return connection.relayed ? 'relay' : 'direct'
+  return custodians.length > 0 ? 'mailbox' : 'no'
+}
+
+function mailboxStep(waiting: readonly OutboxMessage[], custodians: readonly PeerId[]): WhyStep {
   const queued = waiting.filter(({ state }) => state === 'queued')
+  const stored = waiting.length - queued.length
+  if (queued.length === 0 && custodians.length > 0) {
+    const fact = `${custodians.length} custodians keep its mail, ${stored} messages of this node among it`
+    return step('mailbox', true, 'CUSTODIANS', fact, { custodians, stored })
+  }
   return queued.length === 0
     ? step('mailbox', true, 'NOTHING_WAITS', 'no message waits here for the peer')
     : step('mailbox', false, 'QUEUED', `${queued.length} messages wait here`, {

@@ -22,6 +22,11 @@ const savedOf = (state: Conversation): SavedConversation => ({
   trust: state.trust,
   ledger: state.ledger,
   letters: state.outbox.map(({ letter }) => letter),
+  copies: new Map(
+    state.outbox.flatMap((one) =>
+      one.copies === undefined ? [] : [[one.letter.sequence, one.copies] as const],
+    ),
+  ),
   done: [...state.done].sort((a, b) => a.sequence - b.sequence),
   notices: state.notices.map(({ notice }) => notice),
   held: state.held,

@@ -30,7 +30,6 @@ import {
   decodePrekeysFrame,
   encodeDirectFrame,
   encodePrekeysFrame,
-  STATUSES,
 } from '../../protocols/direct/frames.ts'
 import type { DirectFrame, PrekeysFrame } from '../../protocols/direct/frames.ts'
 import {
@@ -46,6 +45,7 @@ import { encodeSession, encodeSkipped } from '../../protocols/direct/session-cod
 import { loadSessions, sessionRows } from '../../protocols/direct/session-rows.ts'
 import { noSessions } from '../../protocols/direct/session.ts'
 import { toTimeMs } from '../../protocols/base/time.ts'
+import { STATUSES } from '../../protocols/direct/types.ts'
 import type { Body, EnvelopeId, MessageId } from '../../protocols/direct/types.ts'
 import { BodySchema, StatusSchema } from '../../protocols/direct/wire_pb.ts'
 import { native } from '../../src/crypto/native.ts'

@@ -35,6 +35,7 @@ const idOf = (n: number): MessageId => n.toString(16).padStart(32, '0') as Messa
 const held = (sequence: number, receivedAt: number = NOW, bytes = 1): Held => ({
   message: { id: idOf(sequence), sequence, sentAt: NOW, content: new Uint8Array(bytes) },
   receivedAt: toTimeMs(receivedAt),
+  via: 'direct',
 })
 const START: Arrival = { order: FIRST_ORDER, held: [], handed: [] }
 const sequences = ({ handed }: Arrival): number[] => handed.map(({ message }) => message.sequence)

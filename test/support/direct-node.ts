@@ -10,6 +10,7 @@ import { openDirect } from '../../src/node/direct.ts'
 import type { Direct, DirectOptions } from '../../src/node/direct.ts'
 import { openEventLog } from '../../src/node/events.ts'
 import type { EventLog } from '../../src/node/events.ts'
+import { QUIET_LOG } from '../../src/node/log.ts'
 import type { AgentEvent } from '../../src/node/types.ts'
 import type { Store } from '../../src/store/types.ts'
 import { startHost } from './hosts.ts'
@@ -76,6 +77,7 @@ export async function startDirect(
       secret: new Uint8Array(32).fill(SEEDS[name]),
       open: false,
       regressed: false,
+      log: QUIET_LOG,
       ...rest,
     })
     await prepare?.(direct, { host, store, events })

@@ -9,6 +9,7 @@ import type {
   ConversationEffect,
   ConversationEvent,
   Found,
+  Incoming,
   ResultStatus,
   Trust,
 } from '../../protocols/direct/conversation.ts'
@@ -162,7 +163,8 @@ export class Party {
     assert.ok(sent, 'something was sent')
     const token = ++this.#token
     const { envelope } = sent
-    const incoming = { token, envelope, envelopeId: envelopeIdOf(this.#primitives, envelope) }
+    const envelopeId = envelopeIdOf(this.#primitives, envelope)
+    const incoming = { token, envelope, envelopeId, via: 'direct' } as const
     return this.#receive(incoming)
   }
 
@@ -205,17 +207,19 @@ export class Party {
   restart(): void {
     const { sessions, trust, ledger, outbox, done, notices, held, requests } = this.state
     const letters = outbox.map(({ letter }) => letter)
-    const saved = { sessions, trust, ledger, letters, done, held, requests }
+    const copies = new Map(
+      outbox.flatMap((one) =>
+        one.copies === undefined ? [] : [[one.letter.sequence, one.copies] as const],
+      ),
+    )
+    const saved = { sessions, trust, ledger, letters, copies, done, held, requests }
     this.state = resumeConversation(
       { ...saved, notices: notices.map(({ notice }) => notice) },
       'closed',
     )
   }
 
-  #receive(
-    incoming: { token: number; envelope: Bytes; envelopeId: EnvelopeId },
-    found?: Found,
-  ): readonly ConversationEffect[] {
+  #receive(incoming: Incoming, found?: Found): readonly ConversationEffect[] {
     const effects = this.hear({
       kind: 'received',
       incoming,

@@ -1,4 +1,7 @@
 // Real hosts for tests: loopback, a key per name, storage in memory, everything closed at the end.
+import { toTimeMs } from '../../protocols/base/time.ts'
+import { native } from '../../src/crypto/native.ts'
+import { contactRecordKind } from '../../src/node/mailbox/contact-records.ts'
 import { createHost } from '../../src/host/host.ts'
 import type { ConclaveHost } from '../../src/host/host.ts'
 import type { HostOptions, KeyValue } from '../../src/host/options.ts'
@@ -49,6 +52,7 @@ export function startHost(name: Name, options: Partial<HostOptions> = {}): Promi
     storage: memoryStorage(),
     agentVersion: `conclave/test ${name}`,
     limits: { inboundPerSecondMax: 10_000, inboundPendingMax: 1_000 },
+    records: [contactRecordKind(native, () => toTimeMs(Date.now()))],
     ...options,
   })
 }

@@ -1,0 +1,11 @@
+// Envelope ids as `direct` writes them. Floor 0, pure.
+import { formatHex } from '../base/bytes.ts'
+import type { Bytes } from '../base/bytes.ts'
+import type { EnvelopeId } from '../direct/types.ts'
+
+const ENVELOPE_ID_BYTES = 32
+
+/** Names an envelope by the 32 octets of its SHA-256; undefined for any other length. */
+export function envelopeIdFromOctets(bytes: Bytes): EnvelopeId | undefined {
+  return bytes.length === ENVELOPE_ID_BYTES ? (formatHex(bytes) as EnvelopeId) : undefined
+}
