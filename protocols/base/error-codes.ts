@@ -68,8 +68,6 @@ export const ERROR_CODES = {
   PREKEYS_CONSUMED: ['STATE', 'later'],
   MAILBOX_FULL: ['LIMIT', 'later'],
   MAILBOX_LEASE_EXPIRED: ['STATE', 'later'],
-  MAILBOX_LEASE_UNKNOWN: ['VERIFY', 'later'],
-  MAILBOX_NOT_AUTHORISED: ['VERIFY', 'later'],
   MAILBOX_REFUSED: ['VERIFY', 'later'],
   LIMIT_RATE: ['LIMIT', 'later'],
   LIMIT_QUOTA: ['LIMIT', 'later'],

@@ -2,17 +2,8 @@
 import type { Step } from '../base/step.ts'
 import type { Conversation, ConversationEffect, ConversationEvent } from './conversation.ts'
 import { FORGET_MS, REQUEST_LIFE_MS, RETRY_MS_MIN } from './conversation.ts'
-import {
-  attemptFailed,
-  depositAll,
-  expireOutbox,
-  linkLost,
-  reachFailed,
-  submit,
-  takeDepositFailed,
-  takeResult,
-  takeStored,
-} from './outbox.ts'
+import { depositAll, reachFailed, takeDepositFailed, takeStored } from './depositing.ts'
+import { attemptFailed, expireOutbox, linkLost, submit, takeResult } from './outbox.ts'
 import { addReceipt, expirePostbag } from './receipts.ts'
 import { giveUpDue, settle, waitingSince } from './receive-order.ts'
 import { handIn, receive, takeArrival } from './receiving.ts'

@@ -10,7 +10,7 @@ import { cutEnvelope, envelopeIdOf } from '../../../protocols/direct/envelope.ts
 import type { EnvelopeId } from '../../../protocols/direct/types.ts'
 import type { StoredEnvelope } from '../../../protocols/mailbox/frames.ts'
 import { COLLECT_BYTES_MAX, COLLECT_ENVELOPES_MAX } from '../../../protocols/mailbox/types.ts'
-import type { Collection, MailboxClient } from '../../handlers/mailbox.ts'
+import type { Collection, MailboxClient } from '../../handlers/mailbox-client.ts'
 
 /* Implementation constants: ours to tune. */
 /** Pauses between attempts to reach a custodian: doubling from the first to the last. */

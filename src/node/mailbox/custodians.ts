@@ -20,7 +20,7 @@ import {
   TTL_MS_MAX,
 } from '../../../protocols/mailbox/types.ts'
 import type { Lease } from '../../../protocols/mailbox/types.ts'
-import type { MailboxClient } from '../../handlers/mailbox.ts'
+import type { MailboxClient } from '../../handlers/mailbox-client.ts'
 import type { Prekeys } from '../../handlers/prekeys.ts'
 import type { Host, PeerEvent } from '../../host/types.ts'
 import { decodeRow, encodeRow } from '../../store/row.ts'
