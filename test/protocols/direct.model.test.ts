@@ -16,7 +16,6 @@ import {
   SKIP_PER_SESSION_MAX,
 } from '../../protocols/direct/types.ts'
 import type { Body } from '../../protocols/direct/types.ts'
-import { native } from '../../src/crypto/native.ts'
 import {
   drawsOf,
   fetchFrom,
@@ -24,13 +23,14 @@ import {
   NOW,
   operationsOf,
   say,
+  seeded,
   valueOf,
 } from '../support/direct-cast.ts'
 import type { Agent } from '../support/direct-cast.ts'
 
 const test = suite('direct · model')
-const operations = operationsOf(native)
-const CAST = [makeAgent(native, 'Alice'), makeAgent(native, 'Bob')] as const
+const operations = operationsOf(seeded)
+const CAST = [makeAgent(seeded, 'Alice'), makeAgent(seeded, 'Bob')] as const
 
 /** Old chains whose keys are kept for certain: beyond them, a late envelope may be lost. */
 const CHAINS_KEPT = HEADER_TRIALS_MAX - 2
@@ -58,7 +58,7 @@ class Side {
   constructor(agent: Agent, other: Agent, seed: string) {
     this.agent = agent
     this.other = other
-    this.draw = drawsOf(native, `${seed} ${agent.name}`)
+    this.draw = drawsOf(seeded, `${seed} ${agent.name}`)
     this.sessions = freeze(noSessions(other.peer))
   }
 
@@ -96,8 +96,8 @@ class Side {
   seal(body: Body): { envelope: Bytes; at: SealedAt } {
     if (operations.needsBundle(this.sessions, { nowMs: NOW })) this.initiate()
     const draws = this.draw(SEAL_DRAW_BYTES)
-    const sealed = operations.seal(this.agent.own, this.sessions, body, draws)
-    assert.equal(operations.seal(this.agent.own, this.sessions, body, draws), sealed)
+    const sealed = operations.seal(this.agent.own, this.sessions, body, draws, NOW)
+    assert.equal(operations.seal(this.agent.own, this.sessions, body, draws, NOW), sealed)
     const { sessions, envelope, at } = valueOf(sealed)
     this.settle(sessions)
     return { envelope, at }
