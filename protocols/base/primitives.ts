@@ -35,6 +35,8 @@ export interface Primitives {
   dh(secret: Bytes, theirs: Bytes): Bytes | undefined
   /** ML-KEM encapsulation key (1,184 or 1,568 bytes) of a 64-byte seed d ‖ z. */
   kemPublic(parameter: KemParameter, seed: Bytes): Bytes
+  /** True if `encapsulate` takes this key: its length fits, and it passes the FIPS 203 modulus check. */
+  isKemKey(parameter: KemParameter, key: Bytes): boolean
   /**
    * ML-KEM encapsulation; undefined if the key has the wrong length or fails the FIPS 203 modulus check.
    *

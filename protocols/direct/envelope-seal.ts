@@ -20,12 +20,24 @@ import type { EnvelopeParts, Header } from './envelope.ts'
 import { MESSAGE_LABEL } from './labels.ts'
 import { makeRatchet, PROFILE } from './ratchet.ts'
 import type { Place, Ratchet, RatchetState } from './ratchet.ts'
-import { noScka } from './scka.ts'
+import { makeScka, SCKA_DRAW_BYTES } from './scka.ts'
+import type { Scka } from './scka.ts'
 import type { Session } from './session.ts'
 import type { Body } from './types.ts'
 
-/** Octets that sealing draws: header nonce 12, body nonce 12, the secret of a new ratchet key 32. */
-export const SEAL_DRAW_BYTES = 56
+/** Where the parts of a draw begin: header nonce, body nonce, secret of a new ratchet key, post-quantum ratchet. */
+const RATCHET_DRAW_AT: number = 2 * NONCE_BYTES
+const SCKA_DRAW_AT: number = RATCHET_DRAW_AT + 32
+
+/** Octets that sealing draws. */
+export const SEAL_DRAW_BYTES: number = SCKA_DRAW_AT + SCKA_DRAW_BYTES
+
+/** Randomness and time of one sealing. */
+export interface SealMoment {
+  /** SEAL_DRAW_BYTES random bytes, never used before. */
+  readonly draws: Bytes
+  readonly nowMs: TimeMs
+}
 
 /** A session after sealing, and what it sealed. */
 export interface SealedEnvelope {
@@ -38,13 +50,14 @@ export interface SealedEnvelope {
 /** A session after opening, and what it opened. */
 export interface OpenedEnvelope {
   readonly session: Session
+  /** Without the offer, which the session has taken. */
   readonly body: Body
 }
 
 /** Sealing and opening over given primitives. */
 export interface EnvelopeSeal {
-  /** Seals a body from the sender with these 38 bytes of peer ID. */
-  seal(session: Session, sender: Bytes, body: Body, draws: Bytes): Decoded<SealedEnvelope>
+  /** Seals a body from the sender with these 38 bytes of peer ID, and adds an offer if one is under way. */
+  seal(session: Session, sender: Bytes, body: Body, moment: SealMoment): Decoded<SealedEnvelope>
   /**
    * Opens an envelope, if a header key of this session fits.
    *
@@ -58,25 +71,13 @@ const T_BYTES = 32
 
 /** Makes sealing and opening. */
 export function makeEnvelopeSeal(primitives: Primitives): EnvelopeSeal {
-  const kit = { primitives, ratchet: makeRatchet(primitives, PROFILE) }
+  const kit = {
+    primitives,
+    ratchet: makeRatchet(primitives, PROFILE),
+    scka: makeScka(primitives),
+  }
   return {
-    seal(session, sender, body, draws) {
-      const isInitial = session.preamble !== undefined
-      const plaintext = encodePlaintext(body, (length) => bodyRoom(length, isInitial))
-      if (plaintext === undefined) return refused('USAGE_MESSAGE_TOO_LARGE')
-      const ratchetSecret = draws.subarray(2 * NONCE_BYTES, SEAL_DRAW_BYTES)
-      const keys = kit.ratchet.send(session.ratchet, ratchetSecret)
-      if (!keys.ok) return keys
-      const { state, header, headerKey, messageKey } = keys.value
-      const pq = noScka.send(session.scka, draws.subarray(SEAL_DRAW_BYTES))
-      const plainHeader = encodeHeader({ ...header, ...pq.header })
-      const key = bodyKey(primitives, pq.key, messageKey)
-      const sealed = { headerKey, key, draws, header: plainHeader, body: plaintext }
-      const envelope = layOut(primitives, session, sender, sealed)
-      wipe(key, messageKey, plaintext)
-      const next = { ...session, ratchet: state, scka: pq.state }
-      return decoded({ session: next, envelope, count: header.count })
-    },
+    seal: (session, sender, body, moment) => seal(kit, session, sender, body, moment),
     open(session, parts, nowMs) {
       const ad = new Uint8Array(T_BYTES + parts.beforeBody.length)
       ad.set(session.transcript)
@@ -98,6 +99,36 @@ export function makeEnvelopeSeal(primitives: Primitives): EnvelopeSeal {
 interface Kit {
   readonly primitives: Primitives
   readonly ratchet: Ratchet
+  readonly scka: Scka
+}
+
+function seal(
+  { primitives, ratchet, scka }: Kit,
+  session: Session,
+  sender: Bytes,
+  body: Body,
+  { draws, nowMs }: SealMoment,
+): Decoded<SealedEnvelope> {
+  const pq = scka.send(session.scka, draws.subarray(SCKA_DRAW_AT), nowMs)
+  if (!pq.ok) return pq
+  const { offer } = pq.value
+  const isInitial = session.preamble !== undefined
+  const roomOf = (length: number): number | undefined => bodyRoom(length, isInitial)
+  // An offer never keeps a body from its place: the next envelope carries it, too.
+  const withOffer =
+    offer === undefined ? undefined : encodePlaintext({ ...body, scka: offer }, roomOf)
+  const plaintext = withOffer ?? encodePlaintext(body, roomOf)
+  if (plaintext === undefined) return refused('USAGE_MESSAGE_TOO_LARGE')
+  const keys = ratchet.send(session.ratchet, draws.subarray(RATCHET_DRAW_AT, SCKA_DRAW_AT))
+  if (!keys.ok) return keys
+  const { state, header, headerKey, messageKey } = keys.value
+  const plainHeader = encodeHeader(header, pq.value.header)
+  const key = bodyKey(primitives, pq.value.key, messageKey)
+  const sealed = { headerKey, key, draws, header: plainHeader, body: plaintext }
+  const envelope = layOut(primitives, session, sender, sealed)
+  wipe(key, messageKey, pq.value.key, plaintext)
+  const next = { ...session, ratchet: state, scka: pq.value.state }
+  return decoded({ session: next, envelope, count: header.count })
 }
 
 function bodyKey(primitives: Primitives, pqKey: Bytes, messageKey: Bytes): Bytes {
@@ -136,27 +167,33 @@ function layOut(
 
 /** Runs once the header is known to be authentic; nothing is kept unless the body is, too. */
 function openBody(
-  { primitives, ratchet }: Kit,
+  { primitives, ratchet, scka }: Kit,
   session: Session,
   parts: EnvelopeParts,
   ad: Bytes,
   found: { readonly place: Place; readonly header: Header; readonly nowMs: TimeMs },
 ): Decoded<OpenedEnvelope> {
   const { place, header, nowMs } = found
-  const keys = ratchet.receive(session.ratchet, place, header, nowMs)
+  const cursor = scka.find(session.scka, header)
+  if (!cursor.ok) return cursor
+  const keys = ratchet.receive(session.ratchet, place, header, nowMs, cursor.value.next)
   if (!keys.ok) return keys
-  const pq = noScka.find(session.scka, header)
-  if (!pq.ok) return pq
-  const key = bodyKey(primitives, pq.value.key, keys.value.messageKey)
+  const walked = cursor.value.end(nowMs)
+  if (!walked.ok) return walked
+  const key = bodyKey(primitives, keys.value.pqKey, keys.value.messageKey)
   const plaintext = primitives.open(key, parts.bodyNonce, ad, parts.body)
   wipe(key)
   if (plaintext === undefined) return refused('DIRECT_OPEN_FAILED')
   const body = decodeBody(plaintext)
   if (!body.ok) return body
-  const scka = noScka.receive(pq.value.state, body.value.scka)
-  if (!scka.ok) return scka
-  const next = { ...session, ratchet: keys.value.state, scka: scka.value }
-  return decoded({ session: next, body: body.value })
+  const next = { ...session, ratchet: keys.value.state }
+  const { scka: offer, ...items } = body.value
+  if (offer === undefined) {
+    return decoded({ session: { ...next, scka: walked.value }, body: body.value })
+  }
+  const taken = scka.receive(walked.value, offer, nowMs)
+  if (!taken.ok) return taken
+  return decoded({ session: { ...next, scka: taken.value }, body: items })
 }
 
 /** The header keys to try, most likely first; at most HEADER_TRIALS_MAX. */

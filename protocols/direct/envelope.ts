@@ -7,6 +7,7 @@ import { PEER_ID_BYTES, peerIdFromBytes } from '../base/ids.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
 import type { RatchetHeader } from './ratchet.ts'
+import type { SckaHeader } from './scka.ts'
 import { ENVELOPE_BUCKETS, SUITE, VERSION } from './types.ts'
 import type { EnvelopeId, PrekeyTuple } from './types.ts'
 
@@ -39,12 +40,8 @@ export interface Preamble extends PrekeyTuple {
   readonly certificate: Bytes
 }
 
-/** A message header: the ratchet's counts and the post-quantum ratchet's, all 0 in suite 0. */
-export interface Header extends RatchetHeader {
-  readonly pqEpoch: number
-  readonly pqCount: number
-  readonly pqPreviousCount: number
-}
+/** A message header: its place in the ratchet's chain, and in the post-quantum ratchet's. */
+export interface Header extends RatchetHeader, SckaHeader {}
 
 /** An envelope cut into its parts; they are views, not copies. */
 export interface EnvelopeParts {
@@ -147,9 +144,10 @@ export function decodePreamble(bytes: Bytes): Decoded<Preamble> {
   return reader.done ? decoded(preamble) : refused('CODEC_MALFORMED')
 }
 
-/** Encodes a header's plaintext: 56 bytes. */
-export function encodeHeader(header: Header): Bytes {
-  const { previousCount, count, pqEpoch, pqCount, pqPreviousCount } = header
+/** Encodes a header's plaintext from its two halves: 56 bytes. */
+export function encodeHeader(header: RatchetHeader, pqHeader: SckaHeader): Bytes {
+  const { previousCount, count } = header
+  const { pqEpoch, pqCount, pqPreviousCount } = pqHeader
   const out = new Uint8Array(HEADER_BYTES)
   out.set(header.ratchetKey)
   let at = header.ratchetKey.length

@@ -11,7 +11,7 @@ import type { Preamble } from './envelope.ts'
 import { decodeBundle, decodeEntry, verifyBundle, verifyEntry } from './prekey-bundle.ts'
 import { agreeAsInitiator, agreeAsResponder, deriveSessionKeys, hashTranscript } from './pqxdh.ts'
 import { startInitiator, startResponder } from './ratchet.ts'
-import { NO_SCKA_STATE } from './scka.ts'
+import { makeScka } from './scka.ts'
 import { pinIdentity, sessionIdFromTranscript } from './session.ts'
 import type { PinnedIdentity, Session, Sessions } from './session.ts'
 import { CAPABILITIES, SUITE } from './types.ts'
@@ -147,7 +147,7 @@ function initiate(
     transcript,
   )
   if (secret === undefined) return refused('VERIFY_KEY_INVALID')
-  const { rootKey, headerA, headerB } = deriveSessionKeys(primitives, secret)
+  const { rootKey, headerA, headerB, pqRoot } = deriveSessionKeys(primitives, secret)
   const session: Session = {
     ...newSession(transcript, sessions, entry === undefined),
     role: 'initiator',
@@ -155,6 +155,7 @@ function initiate(
     closesAt: bundle.expiresAt,
     preamble: encodePreamble(preamble),
     ratchet: startInitiator(rootKey, { sending: headerA, receiving: headerB }, bundle.signedPrekey),
+    scka: makeScka(primitives).start('initiator', pqRoot),
   }
   return decoded({ session, pinned: pin.value.pinned, identityChanged: pin.value.changed })
 }
@@ -264,7 +265,7 @@ function respond(
     transcript,
   )
   if (secret === undefined) return refused('VERIFY_KEY_INVALID')
-  const { rootKey, headerA, headerB } = deriveSessionKeys(primitives, secret)
+  const { rootKey, headerA, headerB, pqRoot } = deriveSessionKeys(primitives, secret)
   const { signedPrekeyId, kemPrekeyId, baseKey } = preamble
   return decoded({
     ...newSession(transcript, sessions, oneTime === undefined),
@@ -276,6 +277,7 @@ function respond(
       { sending: headerB, receiving: headerA },
       signedSecret.slice(),
     ),
+    scka: makeScka(primitives).start('responder', pqRoot),
   })
 }
 
@@ -283,13 +285,12 @@ function newSession(
   transcript: Bytes,
   sessions: Sessions,
   degraded: boolean,
-): Pick<Session, 'id' | 'suite' | 'transcript' | 'ordinal' | 'degraded' | 'scka'> {
+): Pick<Session, 'id' | 'suite' | 'transcript' | 'ordinal' | 'degraded'> {
   return {
     id: sessionIdFromTranscript(transcript),
     suite: SUITE,
     transcript,
     ordinal: sessions.nextOrdinal,
     degraded,
-    scka: NO_SCKA_STATE,
   }
 }

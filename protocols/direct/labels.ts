@@ -11,6 +11,10 @@ export const SESSION_LABEL = 'conclave direct v1 session'
 export const ROOT_LABEL = 'conclave direct v1 root'
 /** Message key under the post-quantum key as salt. */
 export const MESSAGE_LABEL = 'conclave direct v1 message'
+/** Root of the post-quantum ratchet to its epoch 0. */
+export const PQ_START_LABEL = 'conclave direct v1 pq start'
+/** KEM secret to a later epoch, followed by its number. */
+export const PQ_EPOCH_LABEL = 'conclave direct v1 pq epoch'
 /** Signature over a prekey bundle. */
 export const BUNDLE_LABEL = 'conclave direct v1 bundle'
 /** Signature over a one-time entry. */

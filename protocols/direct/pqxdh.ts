@@ -57,7 +57,7 @@ export interface SessionKeys {
   readonly headerA: Bytes
   /** First header key of B's messages. */
   readonly headerB: Bytes
-  /** Start of the post-quantum ratchet; unused in suite 0. */
+  /** Start of the post-quantum ratchet. */
   readonly pqRoot: Bytes
 }
 

@@ -93,9 +93,17 @@ export interface SendingKeys {
 /** Keys of one received message. */
 export interface ReceivingKeys {
   readonly state: RatchetState
-  /** Part of the state before this one: not to be wiped here. */
+  /** May be part of the state before this one: not to be wiped here. */
   readonly messageKey: Bytes
+  /** As `PqKeySource` gave it, now or when the message was skipped. */
+  readonly pqKey: Bytes
 }
+
+/**
+ * Gives the post-quantum key of the peer's next message, at each call that of the one after. Both ratchets
+ * give each message one key, in the same order, so a skipped message takes one from here, too.
+ */
+export type PqKeySource = () => Bytes
 
 /** The key schedule over given primitives. */
 export interface Ratchet {
@@ -110,6 +118,7 @@ export interface Ratchet {
    * Takes the key of a received header. The header must be authentic; the result may be kept only
    * once the body is, too.
    *
+   * @param nextPqKey - Called for each skipped message and then for this one; not at all for a late one.
    * @returns `ok: false` with `DIRECT_SKIP_LIMIT`, `DIRECT_KEY_CONSUMED`, `DIRECT_OPEN_FAILED` (a header
    *   that no honest peer makes) or `VERIFY_KEY_INVALID`.
    */
@@ -118,6 +127,7 @@ export interface Ratchet {
     place: Place,
     header: RatchetHeader,
     nowMs: TimeMs,
+    nextPqKey: PqKeySource,
   ): Decoded<ReceivingKeys>
 }
 
@@ -163,13 +173,20 @@ export function makeRatchet(primitives: Primitives, profile: Profile): Ratchet {
   const kit = { primitives, profile }
   return {
     send: (state, ratchetSecret) => send(kit, state, ratchetSecret),
-    receive: (state, place, header, nowMs) => receive(kit, state, place, header, nowMs),
+    receive: (state, place, header, nowMs, nextPqKey) =>
+      receive(kit, state, place, header, { nowMs, nextPqKey }),
   }
 }
 
 interface Kit {
   readonly primitives: Primitives
   readonly profile: Profile
+}
+
+/** What skipping needs: the time, and the keys that are skipped beside. */
+interface Skipping {
+  readonly nowMs: TimeMs
+  readonly nextPqKey: PqKeySource
 }
 
 interface RootStep {
@@ -232,17 +249,17 @@ function receive(
   state: RatchetState,
   place: Place,
   header: RatchetHeader,
-  nowMs: TimeMs,
+  skipping: Skipping,
 ): Decoded<ReceivingKeys> {
   if (place.kind === 'skipped') return takeSkipped(state, place.chain, header.count)
   if (place.kind === 'next') {
-    const turned = turn(kit, state, header, nowMs)
-    return turned.ok ? takeNext(kit, turned.value, header.count, nowMs) : turned
+    const turned = turn(kit, state, header, skipping)
+    return turned.ok ? takeNext(kit, turned.value, header.count, skipping) : turned
   }
   const { receiving, theirs } = state
   if (receiving === undefined || theirs === undefined) return refused('DIRECT_OPEN_FAILED')
   if (!equalBytes(header.ratchetKey, theirs)) return refused('DIRECT_OPEN_FAILED')
-  if (header.count >= receiving.count) return takeNext(kit, state, header.count, nowMs)
+  if (header.count >= receiving.count) return takeNext(kit, state, header.count, skipping)
   const chain = state.skipped.find((one) => equalBytes(one.finder, receiving.finder))
   return takeSkipped(state, chain, header.count)
 }
@@ -252,13 +269,13 @@ function turn(
   kit: Kit,
   state: RatchetState,
   header: RatchetHeader,
-  nowMs: TimeMs,
+  skipping: Skipping,
 ): Decoded<RatchetState> {
   const { secret, sending, ...rest } = state
   if (secret === undefined) return refused('DIRECT_OPEN_FAILED')
   let { skipped, skippedNext } = state
   if (state.receiving !== undefined) {
-    const ended = skip(kit, state, state.receiving, header.previousCount, nowMs)
+    const ended = skip(kit, state, state.receiving, header.previousCount, skipping)
     if (!ended.ok) return ended
     ;({ skipped, skippedNext } = ended.value)
   } else if (header.previousCount !== 0) {
@@ -284,18 +301,19 @@ function takeNext(
   kit: Kit,
   state: RatchetState,
   count: number,
-  nowMs: TimeMs,
+  skipping: Skipping,
 ): Decoded<ReceivingKeys> {
   if (state.receiving === undefined || count >= CHAIN_MESSAGES_MAX) {
     return refused('DIRECT_OPEN_FAILED')
   }
-  const ahead = skip(kit, state, state.receiving, count, nowMs)
+  const ahead = skip(kit, state, state.receiving, count, skipping)
   if (!ahead.ok) return ahead
   const { chain, skipped, skippedNext } = ahead.value
   const messageKey = kit.primitives.hmacSha256(chain.chainKey, MESSAGE_STEP)
   const chainKey = kit.primitives.hmacSha256(chain.chainKey, CHAIN_STEP)
   const receiving = { chainKey, finder: chain.finder, count: count + 1 }
-  return decoded({ state: { ...state, receiving, skipped, skippedNext }, messageKey })
+  const pqKey = skipping.nextPqKey()
+  return decoded({ state: { ...state, receiving, skipped, skippedNext }, messageKey, pqKey })
 }
 
 function takeSkipped(
@@ -306,7 +324,8 @@ function takeSkipped(
   const key = chain === undefined ? undefined : findSkipped(chain, count)
   if (chain === undefined || key === undefined) return refused('DIRECT_KEY_CONSUMED')
   const skipped = removeSkipped(state.skipped, chain, key)
-  return decoded({ state: { ...state, skipped }, messageKey: key.messageKey })
+  const { messageKey, pqKey } = key
+  return decoded({ state: { ...state, skipped }, messageKey, pqKey })
 }
 
 interface Skipped {
@@ -321,7 +340,7 @@ function skip(
   { skipped, skippedNext }: RatchetState,
   chain: ReceivingChain,
   until: number,
-  nowMs: TimeMs,
+  { nowMs, nextPqKey }: Skipping,
 ): Decoded<Skipped> {
   if (until === chain.count) return decoded({ chain, skipped, skippedNext })
   if (until < chain.count) return refused('DIRECT_OPEN_FAILED')
@@ -330,7 +349,8 @@ function skip(
   let { chainKey } = chain
   for (let count = chain.count; count < until; count++) {
     const messageKey = primitives.hmacSha256(chainKey, MESSAGE_STEP)
-    keys.push({ index: skippedNext + keys.length, count, messageKey, storedAt: nowMs })
+    const index = skippedNext + keys.length
+    keys.push({ index, count, messageKey, pqKey: nextPqKey(), storedAt: nowMs })
     chainKey = primitives.hmacSha256(chainKey, CHAIN_STEP)
   }
   return decoded({

@@ -72,7 +72,7 @@ function seal(
   const { offered } = turn.state.ledger
   if (offered !== undefined) controls.push({ kind: 'queueKey', ...offered })
   const body = { ...item, receipts: taken.receipts, controls }
-  const sealed = kit.sessions.seal(kit.own, turn.state.sessions, body, draw)
+  const sealed = kit.sessions.seal(kit.own, turn.state.sessions, body, draw, turn.nowMs)
   if (!sealed.ok) return sealed.code === 'USAGE_MESSAGE_TOO_LARGE' ? 'tooLarge' : 'bundle'
   const { sessions, envelope, envelopeId, at } = sealed.value
   turn.change({ sessions })

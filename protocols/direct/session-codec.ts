@@ -7,7 +7,7 @@ import type { Decoded } from '../base/decode.ts'
 import { toTimeMs } from '../base/time.ts'
 import { PREAMBLE_BYTES } from './envelope.ts'
 import type { RatchetState } from './ratchet.ts'
-import { NO_SCKA_STATE } from './scka.ts'
+import { encodeScka, readScka } from './scka-codec.ts'
 import { sessionIdFromTranscript } from './session.ts'
 import type { Session } from './session.ts'
 import type { SkippedKey } from './skipped.ts'
@@ -15,7 +15,7 @@ import { SUITE } from './types.ts'
 import type { PrekeyTuple } from './types.ts'
 
 /** Version of every saved structure here. */
-export const STATE_VERSION = 1
+export const STATE_VERSION = 2
 
 const ROLES = ['initiator', 'responder'] as const
 const STATES = ['initiating', 'established', 'superseded', 'restored'] as const
@@ -67,6 +67,7 @@ export function encodeSession(session: Session): Bytes {
     ratchet.nextSendingHeader,
     ratchet.nextReceivingHeader,
     u64(ratchet.skippedNext),
+    encodeScka(session.scka),
   )
 }
 
@@ -89,7 +90,10 @@ export function decodeSession(bytes: Bytes): Decoded<Session> {
   const preamble = has('preamble') ? { preamble: reader.take(PREAMBLE_BYTES) } : {}
   const tuple = has('tuple') ? { tuple: readTuple(reader) } : {}
   const ratchet = readRatchet(reader, has)
-  if (!reader.done || role === undefined || state === undefined) return refused('CODEC_MALFORMED')
+  if (role === undefined || state === undefined) return refused('CODEC_MALFORMED')
+  const scka = readScka(reader, role)
+  if (!scka.ok) return scka
+  if (!reader.done) return refused('CODEC_MALFORMED')
   return decoded({
     id: sessionIdFromTranscript(transcript),
     suite: SUITE,
@@ -102,7 +106,7 @@ export function decodeSession(bytes: Bytes): Decoded<Session> {
     ...preamble,
     ...tuple,
     ratchet,
-    scka: NO_SCKA_STATE,
+    scka: scka.value,
   })
 }
 
@@ -138,8 +142,9 @@ function readRatchet(reader: Reader, has: (flag: keyof typeof FLAGS) => boolean)
 
 /** Encodes one skipped key with what finds its chain. */
 export function encodeSkipped(finder: Bytes, key: SkippedKey): Bytes {
-  const { index, count, storedAt, messageKey } = key
-  return concat(u8(STATE_VERSION), u64(index), u32(count), u64(storedAt), finder, messageKey)
+  const { index, count, storedAt, messageKey, pqKey } = key
+  const head = concat(u8(STATE_VERSION), u64(index), u32(count), u64(storedAt))
+  return concat(head, finder, messageKey, pqKey)
 }
 
 /**
@@ -157,6 +162,7 @@ export function decodeSkipped(
   const storedAt = toTimeMs(reader.u64())
   const finder = reader.take(KEY_BYTES)
   const messageKey = reader.take(KEY_BYTES)
+  const pqKey = reader.take(KEY_BYTES)
   if (!reader.done) return refused('CODEC_MALFORMED')
-  return decoded({ finder, key: { index, count, messageKey, storedAt } })
+  return decoded({ finder, key: { index, count, messageKey, pqKey, storedAt } })
 }

@@ -9,16 +9,16 @@ import type { Primitives } from '../base/primitives.ts'
 import { toTimeMs } from '../base/time.ts'
 import type { TimeMs } from '../base/time.ts'
 import type { RatchetState } from './ratchet.ts'
-import type { NoSckaState } from './scka.ts'
+import type { SckaState } from './scka.ts'
 import { expireSkipped } from './skipped.ts'
 import { SESSIONS_PER_PEER_MAX, SUPERSEDED_MS } from './types.ts'
-import type { OwnKeys, PrekeyTuple, SessionId } from './types.ts'
+import type { OwnKeys, PrekeyTuple, SessionId, SUITE } from './types.ts'
 
-/** One ratchet session. Plain data: secrets are in `ratchet`. */
+/** One session. Plain data: secrets are in `ratchet` and `scka`. */
 export interface Session {
   /** The transcript in hexadecimal: the session's name. */
   readonly id: SessionId
-  readonly suite: 0
+  readonly suite: typeof SUITE
   readonly role: 'initiator' | 'responder'
   /**
    * `initiating`: nothing received on it yet. `superseded`: opens, and then sends again. `restored`: opens,
@@ -38,7 +38,7 @@ export interface Session {
   /** Of a responder: finds the session of a repeated initial envelope. */
   readonly tuple?: PrekeyTuple
   readonly ratchet: RatchetState
-  readonly scka: NoSckaState
+  readonly scka: SckaState
 }
 
 /** What is remembered of a peer's identity, so that no older one is accepted again. */

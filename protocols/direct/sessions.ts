@@ -85,7 +85,7 @@ export interface BundleQuestion {
 /** What can be done with sessions; everything answers new values and changes no argument. */
 export interface SessionOperations {
   /**
-   * True if sending needs a new session: there is none to send on, its chain is at its end, or the oldest
+   * True if sending needs a new session: there is none to send on, a chain is at its end, or the oldest
    * outstanding envelope lies so far back that the peer could meet its skip limit.
    */
   needsBundle(sessions: Sessions, question: BundleQuestion): boolean
@@ -104,14 +104,14 @@ export interface SessionOperations {
     nowMs: TimeMs,
   ): Decoded<Initiated>
   /**
-   * Seals a body on the active session.
+   * Seals a body on the active session; an offer of the post-quantum ratchet is added where one is under way.
    *
    * @param draws - SEAL_DRAW_BYTES random bytes, never used before.
    * @returns `ok: false` with `DIRECT_SESSION_UNKNOWN` or `DIRECT_CHAIN_EXHAUSTED` if a bundle is needed,
    *   `USAGE_MESSAGE_TOO_LARGE` if the body does not fit an envelope.
    * @throws ConclaveError `BUG_INVARIANT` for a body beyond its limits.
    */
-  seal(own: OwnKeys, sessions: Sessions, body: Body, draws: Bytes): Decoded<Sealed>
+  seal(own: OwnKeys, sessions: Sessions, body: Body, draws: Bytes, nowMs: TimeMs): Decoded<Sealed>
   /**
    * Opens an envelope whose route names this peer. Nothing of the next state escapes before both header
    * and body verify.
@@ -146,12 +146,12 @@ export function makeSessions(
       const next = placeInitiated({ ...sessions, pinned }, session, nowMs)
       return decoded({ sessions: next, degraded: session.degraded, identityChanged })
     },
-    seal(own, sessions, body, draws) {
+    seal(own, sessions, body, draws, nowMs) {
       invariant(draws.length === SEAL_DRAW_BYTES, 'sealing draws have their length')
       const active = activeSession(sessions)
       if (active === undefined) return refused('DIRECT_SESSION_UNKNOWN')
       if (contentBytes(body) > MESSAGE_BYTES_MAX) return refused('USAGE_MESSAGE_TOO_LARGE')
-      const sealed = sealing.seal(active, own.peerBytes, body, draws)
+      const sealed = sealing.seal(active, own.peerBytes, body, { draws, nowMs })
       if (!sealed.ok) return sealed
       const { session, envelope, count } = sealed.value
       return decoded({
@@ -181,6 +181,7 @@ function needsBundle(sessions: Sessions, question: BundleQuestion): boolean {
   const active = activeSession(sessions)
   if (active === undefined) return true
   if (active.closesAt !== undefined && active.closesAt <= question.nowMs) return true
+  if (active.scka.sending.count >= CHAIN_MESSAGES_MAX) return true
   const { sending, sendingChains } = active.ratchet
   if (sending === undefined) return false
   if (sending.count >= CHAIN_MESSAGES_MAX) return true

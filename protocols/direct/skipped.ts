@@ -6,14 +6,16 @@ import type { Bytes } from '../base/bytes.ts'
 import type { TimeMs } from '../base/time.ts'
 import { HEADER_TRIALS_MAX, SEEN_MS, SKIP_PER_CHAIN_MAX, SKIP_PER_SESSION_MAX } from './types.ts'
 
-/** The message key of one envelope that has not come yet. */
+/** The keys of one envelope that has not come yet. */
 export interface SkippedKey {
   /** Counts up over all chains of the session: names the row, and is the age. */
   readonly index: number
   /** Place in its chain. */
   readonly count: number
-  /** 32 bytes, secret: not yet combined with a post-quantum key. */
+  /** 32 bytes, secret. */
   readonly messageKey: Bytes
+  /** The same message's key of the post-quantum ratchet, 32 bytes, secret; empty in a profile without one. */
+  readonly pqKey: Bytes
   readonly storedAt: TimeMs
 }
 

@@ -19,8 +19,8 @@ export type SessionId = Brand<string, 'SessionId'>
 export const DIRECT_PROTOCOL = '/conclave/direct/1.0.0'
 export const PREKEYS_PROTOCOL = '/conclave/prekeys/1.0.0'
 export const VERSION = 1
-/** The ratchet without a post-quantum part; the only suite so far. */
-export const SUITE = 0
+/** X25519 and ML-KEM-1024 in the handshake, ML-KEM-768 in the post-quantum ratchet; the only suite. */
+export const SUITE = 1
 /** Bits that this implementation announces; none is assigned yet. */
 export const CAPABILITIES = 0
 export const ENVELOPE_BUCKETS: readonly number[] = [512, 1_024, 2_048, 4_096, 16_384, 65_536]
@@ -34,6 +34,10 @@ export const WITHDRAWN_PER_CONTROL_MAX = 64
 export const SKIP_PER_CHAIN_MAX = 1_000
 export const SKIP_PER_SESSION_MAX = 2_000
 export const CHAIN_MESSAGES_MAX: number = 2 ** 20
+/** Envelopes of an epoch, both directions together, after which the next one is proposed. */
+export const SCKA_EPOCH_MESSAGES = 50
+/** Or the time. */
+export const SCKA_EPOCH_MS: number = HOUR_MS
 export const SESSIONS_PER_PEER_MAX = 5
 export const BUNDLE_LIFE_MS: number = 14 * DAY_MS
 export const MAILBOX_TTL_MS: number = 7 * DAY_MS
@@ -108,7 +112,7 @@ export interface Receipt {
   readonly state: 'delivered' | 'handled'
 }
 
-/** An offer of the post-quantum ratchet; refused in suite 0. */
+/** An offer of the post-quantum ratchet (spec.md §4.1.4). */
 export interface SckaOffer {
   /** `encapsulationKey`: 1,184 bytes; `ciphertext`: 1,088. */
   readonly kind: 'encapsulationKey' | 'ciphertext'

@@ -36,8 +36,6 @@ export type Body = Message$1<"conclave.direct.v1.Body"> & {
   receipts: Receipt[];
 
   /**
-   * suite 0: absent
-   *
    * @generated from field: conclave.direct.v1.SckaOffer scka = 3;
    */
   scka?: SckaOffer | undefined;

@@ -56,7 +56,7 @@ function startTalk({ primitives, alice, bob }: Cast): Talk {
     const [own, to, theirs] =
       from === 'alice' ? ([alice, 'bob', bob] as const) : ([bob, 'alice', alice] as const)
     const draw = randomBytes(SEAL_DRAW_BYTES)
-    const sealed = valueOf(operations.seal(own.own, states[from], body, draw))
+    const sealed = valueOf(operations.seal(own.own, states[from], body, draw, NOW))
     states[from] = sealed.sessions
     const opened = operations.open(theirs.own, states[to], theirs.prekeys, sealed.envelope, NOW)
     states[to] = valueOf(opened).sessions
@@ -74,7 +74,7 @@ function setUp({ primitives, alice, bob }: Cast, fetched: { bundle: Bytes; entry
   const draws = valueOf(operations.drawInitiation(offer, randomBytes))
   const made = valueOf(operations.initiate(alice.own, noSessions(bob.peer), offer, draws, NOW))
   const draw = randomBytes(SEAL_DRAW_BYTES)
-  const sealed = valueOf(operations.seal(alice.own, made.sessions, say(1), draw))
+  const sealed = valueOf(operations.seal(alice.own, made.sessions, say(1), draw, NOW))
   const start = noSessions(alice.peer)
   valueOf(operations.open(bob.own, start, bob.prekeys, sealed.envelope, NOW))
 }

@@ -2,9 +2,7 @@
 // portable Primitives, whose encapsulation takes coins. Codes of refusals are stated here, not taken from the code under test.
 import { formatHex } from '../../protocols/base/bytes.ts'
 import type { Bytes } from '../../protocols/base/bytes.ts'
-import { encodeBody } from '../../protocols/direct/body.ts'
-import { encodeHeader, envelopeIdOf } from '../../protocols/direct/envelope.ts'
-import { SEAL_DRAW_BYTES } from '../../protocols/direct/envelope-seal.ts'
+import { encodeHeader } from '../../protocols/direct/envelope.ts'
 import { noSessions } from '../../protocols/direct/session.ts'
 import type { Sessions } from '../../protocols/direct/session.ts'
 import { encodeSession } from '../../protocols/direct/session-codec.ts'
@@ -12,7 +10,6 @@ import { portable } from '../../src/crypto/portable.ts'
 import {
   drawsOf,
   fetchFrom,
-  makeAgent,
   NOW,
   operationsOf,
   say,
@@ -20,7 +17,10 @@ import {
 } from '../../test/support/direct-cast.ts'
 import type { Agent } from '../../test/support/direct-cast.ts'
 import { alice, bob } from './direct/cast.ts'
+import { epochs } from './direct/epochs.ts'
 import { envelopes } from './direct/envelopes.ts'
+import { Stage } from './direct/stage.ts'
+import type { Name } from './direct/stage.ts'
 import { bodies, bundles, frames } from './direct/structures.ts'
 
 const operations = operationsOf(portable)
@@ -91,64 +91,23 @@ const LATE_TURNS = 2
 
 /** Fifty messages in turns, each turn's opened in another order than they were sealed. */
 function conversation(): unknown {
-  const draw = drawsOf(portable, 'vectors conversation')
-  const sides = {
-    Alice: { agent: alice, sessions: withPair.sessions },
-    Bob: { agent: makeAgent(portable, 'Bob'), sessions: noSessions(alice.peer) },
-  }
-  const steps: unknown[] = []
-  const late: { readonly due: number; readonly to: 'Alice' | 'Bob'; readonly envelope: Bytes }[] =
-    []
+  const stage = new Stage('vectors conversation', withPair.sessions)
+  const late: { readonly due: number; readonly to: Name; readonly envelope: Bytes }[] = []
   let sequence = 0
   BURSTS.forEach((count, turn) => {
-    const from = turn % 2 === 0 ? 'Alice' : 'Bob'
-    const to = from === 'Alice' ? 'Bob' : 'Alice'
-    const sealed: Bytes[] = []
-    for (let i = 0; i < count; i++) {
-      const body = say(++sequence)
-      const draws = draw(SEAL_DRAW_BYTES)
-      const one = operations.seal(sides[from].agent.own, sides[from].sessions, body, draws)
-      const { sessions, envelope } = valueOf(one)
-      sides[from].sessions = sessions
-      sealed.push(envelope)
-      steps.push({
-        seal: from,
-        sequence,
-        draws: formatHex(draws),
-        body: formatHex(encodeBody(body)),
-        envelope: formatHex(envelope),
-      })
-    }
+    const [from, to] = turn % 2 === 0 ? (['Alice', 'Bob'] as const) : (['Bob', 'Alice'] as const)
+    const sealed = Array.from({ length: count }, () => stage.seal(from, say(++sequence)))
     const [kept] = sealed.length > 2 ? sealed.splice(1, 1) : []
     if (kept !== undefined) late.push({ due: turn + LATE_TURNS, to, envelope: kept })
-    for (const envelope of sealed.reverse()) steps.push(open(sides, to, envelope))
-    for (const one of late.filter(({ due }) => due === turn)) {
-      steps.push(open(sides, one.to, one.envelope))
-    }
+    for (const envelope of sealed.reverse()) stage.open(to, envelope)
+    for (const one of late.filter(({ due }) => due === turn)) stage.open(one.to, one.envelope)
   })
   for (const one of late.filter(({ due }) => due >= BURSTS.length)) {
-    steps.push(open(sides, one.to, one.envelope))
+    stage.open(one.to, one.envelope)
   }
-  const states = Object.entries(sides).map(([name, { sessions }]) => {
-    const session = sessions.list[0]
-    return [name, session === undefined ? '' : formatHex(encodeSession(session))]
-  })
   const comment =
     'fifty messages in turns; each turn opens backwards, and some of it two turns late'
-  return { comment, spec: '4.1', steps, states: Object.fromEntries(states) as unknown }
-}
-
-function open(
-  sides: Record<'Alice' | 'Bob', { readonly agent: Agent; sessions: Sessions }>,
-  to: 'Alice' | 'Bob',
-  envelope: Bytes,
-): unknown {
-  const { agent, sessions } = sides[to]
-  const opened = valueOf(operations.open(agent.own, sessions, agent.prekeys, envelope, NOW))
-  sides[to].sessions = opened.sessions
-  agent.consume(opened)
-  const envelopeId = envelopeIdOf(portable, envelope)
-  return { open: to, envelopeId, sequence: opened.body.message?.sequence }
+  return { comment, spec: '4.1', steps: stage.steps, states: stage.states() }
 }
 
 /** Makes the vectors; the same at every call. */
@@ -157,18 +116,18 @@ export function makeVectors(): unknown {
     ratchetKey: bob.own.identityKey,
     previousCount: 1,
     count: 2,
-    pqEpoch: 0,
-    pqCount: 0,
-    pqPreviousCount: 0,
+    pqEpoch: 3,
+    pqCount: 4,
+    pqPreviousCount: 5,
   }
   return {
-    comment: 'direct, version 1, suite 0; written by `npm run vectors`',
+    comment: 'direct, version 1, suite 1; written by `npm run vectors`',
     agents: [alice, bob].map(agentKeys),
     header: {
-      comment: 'header plaintext: ratchet key, previousCount 1, count 2',
+      comment: 'header plaintext: ratchet key, then the five numbers 1 to 5',
       spec: '3.2',
       ratchetKey: formatHex(header.ratchetKey),
-      bytes: formatHex(encodeHeader(header)),
+      bytes: formatHex(encodeHeader(header, header)),
     },
     bodies: bodies(),
     prekeys: bundles(),
@@ -178,6 +137,7 @@ export function makeVectors(): unknown {
       handshake('no one-time prekey').vector,
     ],
     conversation: conversation(),
+    epochs: epochs(withPair.sessions),
     envelopes: envelopes(withPair.sessions),
     frames: frames(),
   }

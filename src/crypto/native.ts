@@ -42,6 +42,7 @@ export const native: Primitives = {
     assertLength(seed, 64, 'ML-KEM seed')
     return publicHalf(kemPrivateKey(parameter, seed))
   },
+  isKemKey,
   encapsulate,
   decapsulate(parameter, seed, ciphertext) {
     assertLength(seed, 64, 'ML-KEM seed')

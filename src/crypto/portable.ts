@@ -56,6 +56,7 @@ export const portable: Primitives = {
     wipe(secretKey)
     return publicKey
   },
+  isKemKey,
   encapsulate,
   decapsulate(parameter, seed, ciphertext) {
     assertLength(seed, 64, 'ML-KEM seed')

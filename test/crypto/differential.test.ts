@@ -178,7 +178,9 @@ test('ML-KEM: keys, decapsulation of junk, and verdicts on keys with one octet c
     (p, [set, seed, index, octet]) => {
       const key = native.kemPublic(set, seed)
       key[index] = octet
-      return p.encapsulate(set, key, coins) !== undefined
+      const verdict = p.encapsulate(set, key, coins) !== undefined
+      assert.is(p.isKemKey(set, key), verdict)
+      return verdict
     },
     60,
   )

@@ -52,7 +52,8 @@ async function withMallory(
 function junkFrom(peer: PeerId, type: 1 | 2, size = type === 1 ? 2_048 : 512): Bytes {
   const head = concat(u8(1), u8(type), peerIdToBytes(peer), new Uint8Array(48))
   const envelope = concat(head, randomBytes(size - head.length))
-  if (type === 1) envelope.fill(0, 88, 92).fill(0, 96, 98) // suite 0, a bundle sequence in range
+  // suite 1, a bundle sequence in range
+  if (type === 1) envelope.fill(1, 88, 89).fill(0, 89, 92).fill(0, 96, 98)
   return envelope
 }
 

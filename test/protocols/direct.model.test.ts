@@ -16,27 +16,29 @@ import {
   SKIP_PER_SESSION_MAX,
 } from '../../protocols/direct/types.ts'
 import type { Body } from '../../protocols/direct/types.ts'
-import { native } from '../../src/crypto/native.ts'
 import {
   drawsOf,
   fetchFrom,
   makeAgent,
+  NOTHING_TO_SAY,
   NOW,
   operationsOf,
   say,
+  seeded,
   valueOf,
 } from '../support/direct-cast.ts'
 import type { Agent } from '../support/direct-cast.ts'
 
 const test = suite('direct · model')
-const operations = operationsOf(native)
-const CAST = [makeAgent(native, 'Alice'), makeAgent(native, 'Bob')] as const
+const operations = operationsOf(seeded)
+const CAST = [makeAgent(seeded, 'Alice'), makeAgent(seeded, 'Bob')] as const
 
 /** Old chains whose keys are kept for certain: beyond them, a late envelope may be lost. */
 const CHAINS_KEPT = HEADER_TRIALS_MAX - 2
 
 type Action =
-  | { readonly kind: 'send' | 'reset' | 'initiate' | 'reload'; readonly by: 0 | 1 }
+  | { readonly kind: 'send' | 'receipt' | 'reset' | 'initiate' | 'reload'; readonly by: 0 | 1 }
+  | { readonly kind: 'hour' }
   | { readonly kind: 'deliver' | 'drop' | 'repeat'; readonly place: number }
 
 interface Flight {
@@ -52,13 +54,14 @@ class Side {
   readonly other: Agent
   readonly draw: (length: number) => Bytes
   sessions: Sessions
+  nowMs = NOW
   saved = new Map<string, Bytes>()
   used = new Set<string>()
 
   constructor(agent: Agent, other: Agent, seed: string) {
     this.agent = agent
     this.other = other
-    this.draw = drawsOf(native, `${seed} ${agent.name}`)
+    this.draw = drawsOf(seeded, `${seed} ${agent.name}`)
     this.sessions = freeze(noSessions(other.peer))
   }
 
@@ -83,7 +86,7 @@ class Side {
     this.sessions = freeze(loaded)
   }
 
-  initiate(nowMs = NOW): void {
+  initiate(nowMs = this.nowMs): void {
     const fetched = fetchFrom(this.other)
     const draws = valueOf(operations.drawInitiation(fetched, this.draw))
     const attempt = (): unknown =>
@@ -94,10 +97,10 @@ class Side {
   }
 
   seal(body: Body): { envelope: Bytes; at: SealedAt } {
-    if (operations.needsBundle(this.sessions, { nowMs: NOW })) this.initiate()
+    if (operations.needsBundle(this.sessions, { nowMs: this.nowMs })) this.initiate()
     const draws = this.draw(SEAL_DRAW_BYTES)
-    const sealed = operations.seal(this.agent.own, this.sessions, body, draws)
-    assert.equal(operations.seal(this.agent.own, this.sessions, body, draws), sealed)
+    const sealed = operations.seal(this.agent.own, this.sessions, body, draws, this.nowMs)
+    assert.equal(operations.seal(this.agent.own, this.sessions, body, draws, this.nowMs), sealed)
     const { sessions, envelope, at } = valueOf(sealed)
     this.settle(sessions)
     return { envelope, at }
@@ -110,7 +113,7 @@ class Side {
       ...prekeys,
       isUsed: ({ baseKey }: { readonly baseKey: Bytes }): boolean => this.used.has(baseKey.join()),
     }
-    const nowMs = toTimeMs(NOW + HOUR_MS)
+    const { nowMs } = this
     const before = structuredClone(this.sessions)
     const opened = operations.open(own, this.sessions, lookup, envelope, nowMs)
     assert.equal(operations.open(own, this.sessions, lookup, envelope, nowMs), opened)
@@ -133,7 +136,10 @@ function freeze<T>(value: T): T {
 const by = fc.constantFrom(0 as const, 1 as const)
 const place = fc.nat(5)
 const anyAction: fc.Arbitrary<Action> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('send' as const), by }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant('send' as const), by }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('receipt' as const), by }) },
+  // Epochs of the post-quantum ratchet fall due.
+  { weight: 1, arbitrary: fc.constant({ kind: 'hour' as const }) },
   { weight: 8, arbitrary: fc.record({ kind: fc.constant('deliver' as const), place }) },
   {
     weight: 1,
@@ -169,7 +175,10 @@ function run(actions: readonly Action[], seed: string, isCalm: boolean): void {
   }
   for (const action of actions) {
     if (action.kind === 'send') send(action.by, say(++sequence))
-    else if (action.kind === 'reset') {
+    else if (action.kind === 'receipt') send(action.by, NOTHING_TO_SAY)
+    else if (action.kind === 'hour') {
+      for (const side of sides) side.nowMs = toTimeMs(side.nowMs + HOUR_MS)
+    } else if (action.kind === 'reset') {
       sides[action.by].initiate()
       send(action.by, { receipts: [], controls: [{ kind: 'reset' }] })
     } else if (action.kind === 'initiate') sides[action.by].initiate()

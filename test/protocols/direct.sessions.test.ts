@@ -7,6 +7,7 @@ import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { Decoded } from '../../protocols/base/decode.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import { DAY_MS, SECOND_MS, toTimeMs } from '../../protocols/base/time.ts'
+import { SEAL_DRAW_BYTES } from '../../protocols/direct/envelope-seal.ts'
 import { decodeBundle, signBundle } from '../../protocols/direct/prekey-bundle.ts'
 import { noSessions, pruneSessions, receiveOnly } from '../../protocols/direct/session.ts'
 import type { Session } from '../../protocols/direct/session.ts'
@@ -77,7 +78,7 @@ for (const [name, [first, second]] of Object.entries({
       a.initiate(entry)
       assert.not(operations.needsBundle(a.sessions, { nowMs: NOW }))
       const { envelope, degraded } = a.seal(say(1))
-      assert.is(envelope.length, 2_048)
+      assert.is(envelope.length, 4_096)
       // Direct §13 row 17: without a one-time prekey the message is flagged.
       assert.is(degraded, entry === undefined)
       const opened = valueOf(b.open(envelope))
@@ -186,7 +187,9 @@ test('identity keys under another peer ID fail, on either side', () => {
   const draws = valueOf(operations.drawInitiation(fetched, drawsOf(native, 'relabelled')))
   const start = noSessions(mallory.peer)
   const made = valueOf(operations.initiate(a.agent.own, start, fetched, draws, NOW)).sessions
-  const sealed = valueOf(operations.seal(a.agent.own, made, say(1), new Uint8Array(56)))
+  const sealed = valueOf(
+    operations.seal(a.agent.own, made, say(1), new Uint8Array(SEAL_DRAW_BYTES), NOW),
+  )
   assert.is(codeOf(b.open(sealed.envelope)), 'DIRECT_OPEN_FAILED')
 })
 
@@ -431,7 +434,7 @@ test('sending needs a bundle without a session, past its expiry, at the end of a
   const [a] = makePair(native, 'needs')
   const needs = (nowMs = NOW): boolean => operations.needsBundle(a.sessions, { nowMs })
   const seal = (): string =>
-    codeOf(operations.seal(a.agent.own, a.sessions, say(1), new Uint8Array(56)))
+    codeOf(operations.seal(a.agent.own, a.sessions, say(1), new Uint8Array(SEAL_DRAW_BYTES), NOW))
   assert.ok(needs())
   assert.is(seal(), 'DIRECT_SESSION_UNKNOWN')
   a.initiate()
@@ -482,13 +485,25 @@ test('the largest content fits an initial envelope; one octet more than allowed 
   assert.is(envelope.length, 65_536)
   assert.is(valueOf(b.open(envelope)).body.message?.content.length, 60_000)
   const long = say(1, new Uint8Array(60_001))
-  const sealed = operations.seal(a.agent.own, a.sessions, long, new Uint8Array(56))
+  const sealed = operations.seal(
+    a.agent.own,
+    a.sessions,
+    long,
+    new Uint8Array(SEAL_DRAW_BYTES),
+    NOW,
+  )
   assert.is(codeOf(sealed), 'USAGE_MESSAGE_TOO_LARGE')
   const id = say(1).message!.id
   const items = Array.from({ length: 64 }, (_, i) => ({ id, sequence: 2 ** 40 + i }))
   const withdrawn = { kind: 'withdrawn', items } as const
   const full = { ...say(1, new Uint8Array(60_000)), controls: [withdrawn, withdrawn, withdrawn] }
-  const crowded = operations.seal(a.agent.own, a.sessions, full, new Uint8Array(56))
+  const crowded = operations.seal(
+    a.agent.own,
+    a.sessions,
+    full,
+    new Uint8Array(SEAL_DRAW_BYTES),
+    NOW,
+  )
   assert.is(codeOf(crowded), 'USAGE_MESSAGE_TOO_LARGE')
 })
 

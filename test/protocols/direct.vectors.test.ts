@@ -7,6 +7,8 @@ import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { Decoded } from '../../protocols/base/decode.ts'
 import { parsePeerId } from '../../protocols/base/ids.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
+import type { Primitives } from '../../protocols/base/primitives.ts'
+import { toTimeMs } from '../../protocols/base/time.ts'
 import { encodeBody } from '../../protocols/direct/body.ts'
 import { decodeBody } from '../../protocols/direct/body-reader.ts'
 import { decodeHeader, encodeHeader, envelopeIdOf } from '../../protocols/direct/envelope.ts'
@@ -19,6 +21,7 @@ import {
 import { verifyBundle, verifyEntry } from '../../protocols/direct/prekey-bundle.ts'
 import { decodeSession, encodeSession } from '../../protocols/direct/session-codec.ts'
 import { noSessions } from '../../protocols/direct/session.ts'
+import type { Session, Sessions } from '../../protocols/direct/session.ts'
 import { native } from '../../src/crypto/native.ts'
 import { portable } from '../../src/crypto/portable.ts'
 import {
@@ -43,6 +46,20 @@ interface Lists {
 
 type Name = 'Alice' | 'Bob'
 
+interface Story {
+  readonly steps: readonly {
+    readonly seal?: Name
+    readonly open?: Name
+    readonly nowMs: number
+    readonly sequence?: number
+    readonly draws?: string
+    readonly body?: string
+    readonly envelope?: string
+    readonly envelopeId?: string
+  }[]
+  readonly states: Record<Name, string>
+}
+
 interface Vectors {
   readonly agents: readonly Record<string, string>[]
   readonly header: { readonly ratchetKey: string; readonly bytes: string }
@@ -65,17 +82,9 @@ interface Vectors {
     readonly degraded: boolean
     readonly state: string
   }[]
-  readonly conversation: {
-    readonly steps: readonly {
-      readonly seal?: Name
-      readonly open?: Name
-      readonly sequence: number
-      readonly draws?: string
-      readonly body?: string
-      readonly envelope?: string
-      readonly envelopeId?: string
-    }[]
-    readonly states: Record<Name, string>
+  readonly conversation: Story
+  readonly epochs: Story & {
+    readonly reject: readonly (Reject & { readonly to: Name; readonly state: string })[]
   }
   readonly envelopes: { readonly accept: string; readonly reject: readonly Reject[] }
   readonly frames: { readonly direct: Lists; readonly prekeys: Lists }
@@ -84,6 +93,12 @@ interface Vectors {
 const file = new URL('../../protocols/direct/vectors.json', import.meta.url)
 const vectors = JSON.parse(readFileSync(file, 'utf8')) as Vectors
 const IMPLEMENTATIONS = { native, portable }
+const OTHER = { Alice: 'Bob', Bob: 'Alice' } as const
+
+/** Native ML-KEM takes no coins: what encapsulates is the portable one, on both sides. */
+const withCoins = (primitives: Primitives): Primitives => {
+  return { ...primitives, encapsulate: portable.encapsulate }
+}
 
 function bytesOf(hex: string | undefined): Bytes {
   const bytes = parseHex(hex ?? '')
@@ -102,13 +117,21 @@ function refuses(cases: readonly Reject[], read: (input: Bytes) => Decoded<unkno
 const test = suite('direct · vectors')
 
 test('the numbers of cases are those of the file that is reviewed', () => {
-  const { bodies, prekeys, handshakes, conversation, envelopes, frames } = vectors
+  const { bodies, prekeys, handshakes, conversation, epochs, envelopes, frames } = vectors
   const sealed = conversation.steps.filter(({ seal }) => seal !== undefined)
   assert.equal(
-    [bodies.accept, bodies.reject, prekeys.bundle, prekeys.entry, handshakes, envelopes.reject]
+    [
+      bodies.accept,
+      bodies.reject,
+      prekeys.bundle,
+      prekeys.entry,
+      handshakes,
+      envelopes.reject,
+      epochs.reject,
+    ]
       .map(({ length }) => length)
       .concat(sealed.length, frames.direct.reject.length, frames.prekeys.reject.length),
-    [5, 10, 12, 9, 3, 37, 50, 4, 4],
+    [5, 10, 13, 9, 3, 46, 14, 50, 4, 4],
   )
 })
 
@@ -123,9 +146,10 @@ test('bodies are accepted, written the same, or refused with their code', () => 
 test('a header is read and written', () => {
   const { ratchetKey, bytes } = vectors.header
   const header = valueOf(decodeHeader(bytesOf(bytes)))
-  assert.equal([header.previousCount, header.count], [1, 2])
+  const { previousCount, count, pqEpoch, pqCount, pqPreviousCount } = header
+  assert.equal([previousCount, count, pqEpoch, pqCount, pqPreviousCount], [1, 2, 3, 4, 5])
   assert.is(formatHex(header.ratchetKey), ratchetKey)
-  assert.is(formatHex(encodeHeader(header)), bytes)
+  assert.is(formatHex(encodeHeader(header, header)), bytes)
 })
 
 test('frames are accepted, written the same, or refused with their code', () => {
@@ -140,6 +164,44 @@ test('frames are accepted, written the same, or refused with their code', () => 
   refuses(vectors.frames.direct.reject, decodeDirectFrame)
   refuses(vectors.frames.prekeys.reject, decodePrekeysFrame)
 })
+
+/** Seals and opens as a story says; answers both last sessions, which are those of the story. */
+function replay(primitives: Primitives, story: Story): Session[] {
+  const operations = operationsOf(withCoins(primitives))
+  const cast = { Alice: makeAgent(primitives, 'Alice'), Bob: makeAgent(primitives, 'Bob') }
+  const list = [valueOf(decodeSession(bytesOf(vectors.handshakes[0]!.state)))]
+  const sides: Record<Name, Sessions> = {
+    Alice: { ...noSessions(cast.Bob.peer), nextOrdinal: 2, list },
+    Bob: noSessions(cast.Alice.peer),
+  }
+  const envelopes = new Map<string, Bytes>()
+  for (const step of story.steps) {
+    const name = step.seal ?? step.open ?? 'Alice'
+    const { own, prekeys, consume } = cast[name]
+    const nowMs = toTimeMs(step.nowMs)
+    if (step.seal !== undefined) {
+      const protobuf = bytesOf(step.body)
+      const body = valueOf(decodeBody(padBody(protobuf, protobuf.length + 4)))
+      const sealed = operations.seal(own, sides[name], body, bytesOf(step.draws), nowMs)
+      const { sessions, envelope, envelopeId } = valueOf(sealed)
+      sides[name] = sessions
+      assert.is(formatHex(envelope), step.envelope)
+      envelopes.set(envelopeId, envelope)
+    } else {
+      const envelope = envelopes.get(step.envelopeId ?? '')!
+      const opened = valueOf(operations.open(own, sides[name], prekeys, envelope, nowMs))
+      sides[name] = opened.sessions
+      consume(opened)
+      assert.is(opened.body.message?.sequence ?? 0, step.sequence)
+    }
+  }
+  return (['Alice', 'Bob'] as const).map((name) => {
+    const session = sides[name].list[0]!
+    assert.is(formatHex(encodeSession(session)), story.states[name])
+    assert.equal(session.ratchet.skipped, [])
+    return session
+  })
+}
 
 for (const [name, primitives] of Object.entries(IMPLEMENTATIONS)) {
   test(`${name}: the cast follows from its names`, () => {
@@ -187,41 +249,30 @@ for (const [name, primitives] of Object.entries(IMPLEMENTATIONS)) {
   })
 
   test(`${name}: the conversation of fifty messages seals to the same octets and opens`, () => {
-    const operations = operationsOf(primitives)
-    const alice = makeAgent(primitives, 'Alice')
-    const bob = makeAgent(primitives, 'Bob')
-    const started = {
-      ...noSessions(bob.peer),
-      nextOrdinal: 2,
-      list: [valueOf(decodeSession(bytesOf(vectors.handshakes[0]!.state)))],
-    }
-    const sides = {
-      Alice: { agent: alice, sessions: started },
-      Bob: { agent: bob, sessions: noSessions(alice.peer) },
-    }
-    const envelopes = new Map<string, Bytes>()
-    for (const step of vectors.conversation.steps) {
-      const side = sides[step.seal ?? step.open ?? 'Alice']
-      const { own, prekeys } = side.agent
-      if (step.seal !== undefined) {
-        const body = valueOf(decodeBody(padBody(bytesOf(step.body), 512)))
-        const draws = bytesOf(step.draws)
-        const sealed = valueOf(operations.seal(own, side.sessions, body, draws))
-        side.sessions = sealed.sessions
-        assert.is(formatHex(sealed.envelope), step.envelope)
-        envelopes.set(sealed.envelopeId, sealed.envelope)
-      } else {
-        const envelope = envelopes.get(step.envelopeId ?? '')!
-        const opened = valueOf(operations.open(own, side.sessions, prekeys, envelope, NOW))
-        side.sessions = opened.sessions
-        side.agent.consume(opened)
-        assert.is(opened.body.message?.sequence, step.sequence)
-      }
-    }
-    for (const name of ['Alice', 'Bob'] as const) {
-      const session = sides[name].sessions.list[0]!
-      assert.is(formatHex(encodeSession(session)), vectors.conversation.states[name])
-      assert.equal(session.ratchet.skipped, [])
+    replay(primitives, vectors.conversation)
+  })
+
+  test(`${name}: three post-quantum epochs seal to the same octets and open`, () => {
+    const sessions = replay(primitives, vectors.epochs)
+    assert.equal(
+      sessions.map(({ scka }) => [scka.sending.epoch, scka.receiving.epoch, scka.step.kind]),
+      [
+        [3, 3, 'idle'],
+        [3, 3, 'idle'],
+      ],
+    )
+  })
+
+  test(`${name}: a session refuses what does not fit its epoch`, () => {
+    const cast = { Alice: makeAgent(primitives, 'Alice'), Bob: makeAgent(primitives, 'Bob') }
+    for (const { comment, to, state, input, code } of vectors.epochs.reject) {
+      const { own, prekeys } = cast[to]
+      const list = [valueOf(decodeSession(bytesOf(state)))]
+      const sessions = { ...noSessions(cast[OTHER[to]].peer), list }
+      const copy = structuredClone(sessions)
+      const opened = operationsOf(primitives).open(own, sessions, prekeys, bytesOf(input), NOW)
+      assert.is(opened.ok ? 'accepted' : opened.code, code, comment)
+      assert.equal(sessions, copy, comment)
     }
   })
 

@@ -26,6 +26,8 @@ import {
   signIdentityCertificate,
   verifyIdentityCertificate,
 } from '../../protocols/identity/identity-certificate.ts'
+import { native } from '../../src/crypto/native.ts'
+import { portable } from '../../src/crypto/portable.ts'
 
 /** The time at which every story here begins. */
 export const NOW: TimeMs = toTimeMs(1_798_761_600_000)
@@ -35,6 +37,9 @@ export function drawsOf(primitives: Primitives, seed: string): (length: number) 
   let drawn = 0
   return (length) => primitives.hkdfSha256(utf8(seed), u32(drawn++), concat(), length)
 }
+
+/** The native Primitives, but what they encapsulate follows from its coins: for tests that ask twice. */
+export const seeded: Primitives = { ...native, encapsulate: portable.encapsulate }
 
 /** What an agent publishes, in signed bytes. */
 export interface Published {
@@ -213,7 +218,7 @@ export const NOTHING_TO_SAY: Body = { receipts: [], controls: [] }
 export interface End {
   readonly agent: Agent
   sessions: Sessions
-  readonly seal: (body: Body) => Sealed
+  readonly seal: (body: Body, nowMs?: TimeMs) => Sealed
   /** The result, which is kept only if it is a success. */
   readonly open: (envelope: Bytes, nowMs?: TimeMs) => Decoded<Opened>
   readonly initiate: (entry?: 'pair' | 'ec', nowMs?: TimeMs) => void
@@ -231,9 +236,9 @@ export function makePair(
     const end: End = {
       agent,
       sessions: noSessions(other.peer),
-      seal(body) {
+      seal(body, nowMs = NOW) {
         const sealed = valueOf(
-          operations.seal(agent.own, end.sessions, body, draw(SEAL_DRAW_BYTES)),
+          operations.seal(agent.own, end.sessions, body, draw(SEAL_DRAW_BYTES), nowMs),
         )
         end.sessions = sealed.sessions
         return sealed

@@ -11,8 +11,9 @@ import {
 import type { Header } from '../../protocols/direct/envelope.ts'
 import { MESSAGE_LABEL } from '../../protocols/direct/labels.ts'
 import { makeRatchet, PROFILE } from '../../protocols/direct/ratchet.ts'
+import { makeScka } from '../../protocols/direct/scka.ts'
 import type { Session } from '../../protocols/direct/session.ts'
-import { padBody, valueOf } from './direct-cast.ts'
+import { NOW, padBody, valueOf } from './direct-cast.ts'
 
 /** What to change in the next envelope of a session. */
 export interface Craft {
@@ -33,18 +34,17 @@ export function craftEnvelope(
   draws: Bytes,
   craft: Craft,
 ): Bytes {
-  const keys = valueOf(makeRatchet(primitives, PROFILE).send(session.ratchet, draws.subarray(24)))
+  const ratchet = makeRatchet(primitives, PROFILE)
+  const keys = valueOf(ratchet.send(session.ratchet, draws.subarray(24, 56)))
+  const pq = valueOf(makeScka(primitives).send(session.scka, draws.subarray(56), NOW))
   const isInitial = session.preamble !== undefined
   const protobuf = craft.body ?? new Uint8Array(0)
   const room = bodyRoom(craft.plaintext?.length ?? 4 + protobuf.length, isInitial) ?? 0
   const plaintext = craft.plaintext ?? padBody(protobuf, room)
-  const header = encodeHeader({
-    ...keys.header,
-    pqEpoch: 0,
-    pqCount: 0,
-    pqPreviousCount: 0,
-    ...craft.header,
-  })
+  const header = encodeHeader(
+    { ...keys.header, ...craft.header },
+    { ...pq.header, ...craft.header },
+  )
   header[header.length - 1] = craft.headerReserved ?? 0
   const prefix = new Uint8Array(overheadBytes(isInitial))
   const start = prefix.subarray(0, writePrefix(prefix, sender, session.preamble))
@@ -52,8 +52,7 @@ export function craftEnvelope(
   const headerAd = concat(session.transcript, start)
   const sealedHeader = primitives.seal(keys.headerKey, headerNonce, headerAd, header)
   const beforeBody = concat(start, headerNonce, sealedHeader, bodyNonce)
-  const zeros = new Uint8Array(32)
-  const key = primitives.hkdfSha256(zeros, keys.messageKey, utf8(MESSAGE_LABEL), 32)
+  const key = primitives.hkdfSha256(pq.key, keys.messageKey, utf8(MESSAGE_LABEL), 32)
   const ad = concat(session.transcript, beforeBody)
   return concat(beforeBody, primitives.seal(key, bodyNonce, ad, plaintext))
 }

@@ -132,7 +132,13 @@ export class Party {
   /** Seals a body outside the machine: what a peer with another mind might send. */
   sealBody(body: Body): Bytes {
     const { own } = this.agent
-    const sealed = this.operations.seal(own, this.state.sessions, body, this.#draw(SEAL_DRAW_BYTES))
+    const sealed = this.operations.seal(
+      own,
+      this.state.sessions,
+      body,
+      this.#draw(SEAL_DRAW_BYTES),
+      this.nowMs,
+    )
     this.state = { ...this.state, sessions: valueOf(sealed).sessions }
     return valueOf(sealed).envelope
   }

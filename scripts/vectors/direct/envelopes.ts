@@ -1,14 +1,15 @@
 // Envelopes that Bob, who has opened nothing yet, refuses from Alice.
-import { concat, formatHex } from '../../../protocols/base/bytes.ts'
+import { formatHex } from '../../../protocols/base/bytes.ts'
 import type { Bytes } from '../../../protocols/base/bytes.ts'
 import { SEAL_DRAW_BYTES } from '../../../protocols/direct/envelope-seal.ts'
 import type { Sessions } from '../../../protocols/direct/session.ts'
 import { portable } from '../../../src/crypto/portable.ts'
-import { drawsOf, operationsOf, say, valueOf } from '../../../test/support/direct-cast.ts'
+import { drawsOf, NOW, operationsOf, say, valueOf } from '../../../test/support/direct-cast.ts'
 import { craftEnvelope } from '../../../test/support/direct-craft.ts'
 import type { Craft } from '../../../test/support/direct-craft.ts'
 import { alice, flip, mallory, put, rejects } from './cast.ts'
 import type { Reject } from './cast.ts'
+import { offerBody } from './epochs.ts'
 
 const zeros = (length: number): number[] => Array.from({ length }, () => 0)
 
@@ -24,7 +25,8 @@ function inTheClear(good: Bytes): Reject[] {
     ['type 3, reserved for sealed senders', 'CODEC_UNKNOWN_TYPE', put(good, 1, 3)],
     ['a reserved octet of the route', 'CODEC_RESERVED', flip(good, 87)],
     ['a route of another peer', 'VERIFY_IDENTITY_MISMATCH', put(good, 2, ...mallory.own.peerBytes)],
-    ['suite 1', 'CODEC_UNKNOWN_SUITE', put(good, 88, 1)],
+    ['suite 0', 'CODEC_UNKNOWN_SUITE', put(good, 88, 0)],
+    ['suite 2', 'CODEC_UNKNOWN_SUITE', put(good, 88, 2)],
     ['a reserved octet of the preamble', 'CODEC_RESERVED', put(good, 89, 1)],
     ['other capabilities', 'DIRECT_OPEN_FAILED', flip(good, 95)],
     ['a bundle never published', 'DIRECT_SESSION_UNKNOWN', flip(good, 103)],
@@ -49,7 +51,10 @@ function inTheClear(good: Bytes): Reject[] {
 
 /** Faults in what is sealed: by an outsider, then by Alice herself. */
 function sealed(good: Bytes, craft: (changes: Craft) => Bytes): Reject[] {
-  const scka = concat(Uint8Array.of(0x1a, 0xa3, 0x09, 0x12, 0xa0, 0x09), new Uint8Array(1_184))
+  const key = (epoch: number): Bytes => offerBody('encapsulationKey', epoch)
+  const ciphertext = (epoch: number): Bytes => offerBody('ciphertext', epoch)
+  // All ones: coefficients above the modulus.
+  const badKey = put(key(1), -1_184, ...Array.from({ length: 1_152 }, () => 0xff))
   return [
     ['another header nonce', 'DIRECT_OPEN_FAILED', flip(good, 1_844)],
     ['another header', 'DIRECT_OPEN_FAILED', flip(good, 1_856)],
@@ -70,8 +75,16 @@ function sealed(good: Bytes, craft: (changes: Craft) => Bytes): Reject[] {
       'VERIFY_KEY_INVALID',
       craft({ header: { ratchetKey: new Uint8Array(32) } }),
     ],
-    ['a post-quantum epoch in suite 0', 'DIRECT_EPOCH_UNKNOWN', craft({ header: { pqEpoch: 1 } })],
-    ['a post-quantum offer in suite 0', 'DIRECT_EPOCH_UNKNOWN', craft({ body: scka })],
+    ['a post-quantum epoch not derived', 'DIRECT_EPOCH_UNKNOWN', craft({ header: { pqEpoch: 1 } })],
+    ['ahead in one ratchet alone', 'DIRECT_OPEN_FAILED', craft({ header: { pqCount: 1 } })],
+    ['ahead in the other alone', 'DIRECT_OPEN_FAILED', craft({ header: { count: 1 } })],
+    ['a post-quantum count too far', 'DIRECT_OPEN_FAILED', craft({ header: { pqCount: 2 ** 20 } })],
+    ['a proposal of epoch 0', 'DIRECT_EPOCH_UNKNOWN', craft({ body: key(0) })],
+    ['a proposal that is not hers to make', 'DIRECT_EPOCH_UNKNOWN', craft({ body: key(2) })],
+    ['a proposal two epochs ahead', 'DIRECT_EPOCH_UNKNOWN', craft({ body: key(3) })],
+    ['a ciphertext for her own proposal', 'DIRECT_EPOCH_UNKNOWN', craft({ body: ciphertext(1) })],
+    ['a ciphertext for no proposal', 'DIRECT_EPOCH_UNKNOWN', craft({ body: ciphertext(2) })],
+    ['a key that is none', 'VERIFY_KEY_INVALID', craft({ body: badKey })],
     [
       'padding that is not zero',
       'CODEC_PADDING',
@@ -91,7 +104,9 @@ export function envelopes(sessions: Sessions): unknown {
   const session = sessions.list[0]
   if (session === undefined) throw new Error('a handshake makes a session')
   const draws = draw(SEAL_DRAW_BYTES)
-  const good = valueOf(operationsOf(portable).seal(alice.own, sessions, say(1), draws)).envelope
+  const good = valueOf(
+    operationsOf(portable).seal(alice.own, sessions, say(1), draws, NOW),
+  ).envelope
   const craft = (changes: Craft): Bytes =>
     craftEnvelope(portable, session, alice.own.peerBytes, draw(SEAL_DRAW_BYTES), changes)
   return {
