@@ -154,12 +154,15 @@ function keyArrived(turn: Turn, sealed: SealedLetter | undefined): void {
 
 /** Notes that an attempt to reach the peer failed, on every letter that waits for it. */
 export function attemptFailed(turn: Turn, code: ErrorCode): void {
-  // Unreachable, and no custodian to take the mail: that is the reason an agent can act on.
-  const lastError = code.startsWith('NETWORK_') ? 'NETWORK_NO_CUSTODIAN' : code
+  // Unreachable, and no custodian to take the mail: that is the reason an agent can act on. If one refused it, why it did.
+  const reason = ({ askedIn, lastError }: OutboxEntry): ErrorCode => {
+    if (!code.startsWith('NETWORK_')) return code
+    return askedIn === undefined || lastError === undefined ? 'NETWORK_NO_CUSTODIAN' : lastError
+  }
   turn.change({
     outbox: turn.state.outbox.map((one) =>
       one.letter.state === 'queued' && one.phase === 'waiting' && !isStored(one)
-        ? { ...one, attempts: one.attempts + 1, lastError }
+        ? { ...one, attempts: one.attempts + 1, lastError: reason(one) }
         : one,
     ),
   })

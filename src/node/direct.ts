@@ -4,6 +4,7 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import { DAY_MS } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
+import type { Conversation } from '../../protocols/direct/conversation.ts'
 import { makeSessions } from '../../protocols/direct/sessions.ts'
 import { ORDER_WAIT_MS } from '../../protocols/direct/types.ts'
 import { verifyIdentityCertificate } from '../../protocols/identity/identity-certificate.ts'
@@ -57,6 +58,8 @@ export interface Direct extends AsyncDisposable {
   readonly contacts: ContactService
   readonly prekeys: Prekeys
   readonly mailboxes: Mailboxes
+  /** The durable state of the conversation with a peer. */
+  conversation(peer: PeerId): Promise<Conversation>
   /** This agent's X25519 identity key: what its fingerprint is made of. */
   readonly identityKey: Bytes
   /** Takes up what was under way, and begins to listen; `onHandoff` comes before. */
@@ -121,6 +124,7 @@ export async function openDirect(options: DirectOptions): Promise<Direct> {
     }),
     prekeys,
     mailboxes,
+    conversation: (of) => conversations.state(of),
     identityKey,
     async start() {
       const links = await serveDirect({ host, primitives, now, sink: conversations })

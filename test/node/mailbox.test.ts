@@ -1,36 +1,67 @@
-// Mailboxes over real hosts on loopback: mail reaches who was away when it was sent, and whose sender has gone since.
+// Mailboxes over real hosts on loopback: mail reaches who was away when it was sent, and whose sender has gone since,
+// whatever one custodian of three does.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { introduce, say, startDirect, texts, until } from '../support/direct-node.ts'
+import type { Bytes } from '../../protocols/base/bytes.ts'
+import { toTimeMs } from '../../protocols/base/time.ts'
+import { serveMailbox } from '../../src/handlers/mailbox.ts'
+import type { Answer } from '../../src/handlers/mailbox.ts'
+import { CUSTODY } from '../../src/node/mailbox/box.ts'
+import { Custodian } from '../../src/node/mailbox/custodian.ts'
+import { signReceipt } from '../../protocols/mailbox/storage-receipt.ts'
+import type { DepositRequest } from '../../protocols/mailbox/frames.ts'
+import type { PeerId } from '../../protocols/base/ids.ts'
+import type { EnvelopeId } from '../../protocols/direct/types.ts'
+import { native } from '../../src/crypto/native.ts'
+import { randomBytes } from '../../src/crypto/random.ts'
+import { introduce, say, SEEDS, startDirect, texts, until } from '../support/direct-node.ts'
 import type { DirectNode, DirectNodeOptions } from '../support/direct-node.ts'
 import type { Name } from '../support/hosts.ts'
+import { memoryStore } from '../support/store.ts'
+import type { Store } from '../../src/store/types.ts'
 
 const test = suite('mailbox')
 
-/** Nodes that find custodians and replace them quickly. */
-function start(name: Name, options: DirectNodeOptions = {}): Promise<DirectNode> {
-  return startDirect(name, { custodianGoneMs: 500, ...options })
-}
+const SERVING = { mailbox: true } as const
+const THREE: readonly Name[] = ['rita', 'max', 'mallory']
 
-async function withCustodians(
-  names: readonly Name[],
-  use: (custodians: readonly DirectNode[]) => Promise<void>,
-): Promise<void> {
-  const custodians = await Promise.all(names.map((name) => start(name, { mailbox: true })))
-  try {
-    await introduce(...custodians)
-    await use(custodians)
-  } finally {
-    await Promise.all(custodians.map((one) => one.stop()))
+/** Nodes that are stopped whatever happens. */
+class Cast implements AsyncDisposable {
+  readonly #nodes = new Set<DirectNode>()
+
+  async start(name: Name, options: DirectNodeOptions = {}): Promise<DirectNode> {
+    const node = await startDirect(name, { custodianGoneMs: 500, ...options })
+    this.#nodes.add(node)
+    return node
+  }
+
+  async custodians(names: readonly Name[] = THREE): Promise<DirectNode[]> {
+    const all = await Promise.all(names.map((name) => this.start(name, SERVING)))
+    await introduce(...all)
+    return all
+  }
+
+  async stop(...nodes: readonly DirectNode[]): Promise<void> {
+    for (const node of nodes) this.#nodes.delete(node)
+    await Promise.all(nodes.map((node) => node.stop()))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop(...this.#nodes)
   }
 }
 
-/** Connects a node to all custodians, and waits until they keep its mail. */
-async function join(node: DirectNode, custodians: readonly DirectNode[]): Promise<void> {
+/** Connects a node to custodians. */
+async function meet(node: DirectNode, custodians: readonly DirectNode[]): Promise<void> {
   await introduce(node, ...custodians)
   for (const { host } of custodians) await node.host.connect(host.peerId)
-  await until('custodians', () => node.mailboxes.facts().custodians.length >= custodians.length)
+}
+
+/** Connects a node to custodians, and waits until they keep its mail and hand out its prekeys. */
+async function join(node: DirectNode, custodians: readonly DirectNode[]): Promise<void> {
+  await meet(node, custodians)
   for (const { host } of custodians) {
+    await until('a custodian', () => node.mailboxes.facts().custodians.includes(host.peerId))
     await until('prekeys with a custodian', async () => {
       const left = await node.prekeys.supply(host.peerId, AbortSignal.timeout(5_000))
       return left.pairs > 0
@@ -38,35 +69,265 @@ async function join(node: DirectNode, custodians: readonly DirectNode[]): Promis
   }
 }
 
-test('a first message reaches an agent that is away, after its sender has gone', () =>
-  withCustodians(['rita', 'max', 'mallory'], async (custodians) => {
-    const bob = await start('bob', { open: true })
-    await join(bob, custodians)
-    const { rows } = bob
-    const bobId = bob.host.peerId
-    await bob.stop()
-    const alice = await start('alice')
-    await introduce(alice, ...custodians)
-    for (const { host } of custodians) await alice.host.connect(host.peerId)
-    const sent = await alice.messages.send(bobId, say('while you were away'))
-    assert.is(sent.state, 'stored')
-    assert.is(sent.via, 'mailbox')
-    assert.match(String(sent.copies), /^[23] of 3$/)
-    const aliceRows = alice.rows
-    await alice.stop()
-    const back = await start('bob', { rows, open: true })
-    await introduce(back, ...custodians)
-    await until('the message', async () => (await texts(back)).length > 0)
-    assert.equal(await texts(back), ['while you were away'])
-    assert.is((await back.messages.inbox())[0]?.via, 'mailbox')
-    const again = await start('alice', { rows: aliceRows })
-    await introduce(again, ...custodians)
-    await until(
-      'the receipt',
-      async () => (await again.messages.outbox())[0]?.state === 'delivered',
+const stored = { until: 'stored', timeoutMs: 20_000 } as const
+
+/** Bob joins and goes; Alice sends while he is away; he comes back. */
+async function whileAway(
+  cast: Cast,
+  custodians: readonly DirectNode[],
+  send: (alice: DirectNode, bob: PeerId) => Promise<void>,
+): Promise<{ readonly bob: DirectNode; readonly alice: DirectNode }> {
+  const bob = await cast.start('bob', { open: true })
+  await join(bob, custodians)
+  await cast.stop(bob)
+  const alice = await cast.start('alice')
+  await meet(alice, custodians)
+  await send(alice, bob.host.peerId)
+  const back = await cast.start('bob', { rows: bob.rows, open: true })
+  return { bob: back, alice }
+}
+
+test('a first message reaches an agent that is away, after its sender has gone; both learn it', async () => {
+  await using cast = new Cast()
+  const custodians = await cast.custodians()
+  const bob = await cast.start('bob', { open: true })
+  await join(bob, custodians)
+  await cast.stop(bob)
+  const alice = await cast.start('alice')
+  await join(alice, custodians)
+  const sent = await alice.messages.send(bob.host.peerId, say('while you were away'))
+  assert.is(sent.state, 'stored')
+  assert.is(sent.via, 'mailbox')
+  assert.match(String(sent.copies), /^[23] of 3$/)
+  assert.is(sent.degraded, false)
+  await cast.stop(alice)
+  const back = await cast.start('bob', { rows: bob.rows, open: true })
+  await introduce(back, ...custodians)
+  await until('the message', async () => (await texts(back)).length > 0)
+  assert.equal(await texts(back), ['while you were away'])
+  const [message] = await back.messages.inbox()
+  assert.is(message?.via, 'mailbox')
+  await back.messages.handled([message?.id ?? ''])
+  const own = alice.host.peerId
+  await until('receipts with custodians', async () => {
+    const { notices, ledger } = await back.conversation(own)
+    return notices.length === 0 && ledger.postbag.since === undefined
+  })
+  await cast.stop(back)
+  // Bob is gone again: his receipts wait for Alice as her message did for him.
+  const again = await cast.start('alice', { rows: alice.rows })
+  await introduce(again, ...custodians)
+  await until('handled', async () =>
+    (await again.logged('state')).some(({ data }) => data['state'] === 'handled'),
+  )
+  assert.equal(await again.messages.outbox(), [])
+})
+
+test('with one custodian it works with one, and says so', async () => {
+  await using cast = new Cast()
+  const custodians = await cast.custodians(['rita'])
+  const { bob } = await whileAway(cast, custodians, async (alice, to) => {
+    const sent = await alice.messages.send(to, say('one copy'), stored)
+    assert.equal([sent.copies, sent.degraded], ['1 of 1', true])
+    const [line] = await alice.messages.outbox()
+    assert.equal([line?.state, line?.copies, line?.lastError], ['stored', '1 of 1', null])
+  })
+  await introduce(bob, ...custodians)
+  await until('the message', async () => (await texts(bob)).length > 0)
+})
+
+test('one custodian of three is dead: a hundred messages come once and in order', async () => {
+  await using cast = new Cast()
+  const custodians = await cast.custodians()
+  const wanted = Array.from({ length: 100 }, (_, n) => `message ${n}`)
+  const bob = await cast.start('bob', { open: true })
+  const alice = await cast.start('alice')
+  await join(bob, custodians)
+  await join(alice, custodians)
+  // They know each other: Alice has a queue key, so no stranger's bound is in the way.
+  await introduce(alice, bob)
+  await bob.contacts.add(alice.host.peerId)
+  await alice.messages.send(bob.host.peerId, say('hello'), { until: 'delivered' })
+  await until(
+    'a queue key',
+    async () => (await alice.conversation(bob.host.peerId)).ledger.granted !== undefined,
+  )
+  await cast.stop(bob)
+  await cast.stop(custodians[1]!)
+  await Promise.all(wanted.map((text) => alice.messages.send(bob.host.peerId, say(text), stored)))
+  await cast.stop(alice)
+  const back = await cast.start('bob', { rows: bob.rows, open: true })
+  await introduce(back, ...custodians)
+  await until('all', async () => (await texts(back)).length > wanted.length, 30_000)
+  assert.equal(await texts(back), ['hello', ...wanted])
+  assert.ok((await back.messages.inbox()).every(({ gap, late }) => !gap && !late))
+  await until(
+    'empty boxes',
+    async () =>
+      (await kept(custodians[0]!, bob.host.peerId)) +
+        (await kept(custodians[2]!, bob.host.peerId)) ===
+      0,
+  )
+})
+
+/** Envelopes at a custodian for a recipient. */
+async function kept({ store }: DirectNode, recipient: PeerId): Promise<number> {
+  let rows = 0
+  for await (const _ of store.rows(CUSTODY.envelope, { prefix: `${recipient}/` })) rows += 1
+  return rows
+}
+
+/** A store that forgets envelopes, and says that it has them. */
+function lyingStore(): Store {
+  const store = memoryStore()
+  const isForgotten = (table: string): boolean =>
+    table === CUSTODY.envelope || table === CUSTODY.item
+  return {
+    get: (table, key) => store.get(table, key),
+    rows: (table, range) => store.rows(table, range),
+    close: () => store.close(),
+    commit: (ops) => store.commit(ops.filter(({ table }) => !isForgotten(table))),
+  }
+}
+
+test('one custodian of three signs and stores nothing: the message comes all the same', async () => {
+  await using cast = new Cast()
+  const honest = await cast.custodians(['rita', 'max'])
+  const liar = await cast.start('mallory', { ...SERVING, store: lyingStore() })
+  await introduce(liar, ...honest)
+  const custodians = [...honest, liar]
+  const { bob } = await whileAway(cast, custodians, async (alice, to) => {
+    const { copies } = await alice.messages.send(to, say('two of us keep it'), stored)
+    assert.match(String(copies), /^[23] of 3$/)
+  })
+  await introduce(bob, ...custodians)
+  await until('the message', async () => (await texts(bob)).length > 0)
+  assert.equal(await texts(bob), ['two of us keep it'])
+})
+
+type Forgery = (receipt: Bytes, from: PeerId, request: DepositRequest) => Bytes
+
+const FORGERIES: readonly (readonly [string, Forgery])[] = [
+  [
+    'with another signature',
+    (receipt) => receipt.with(receipt.length - 1, (receipt.at(-1) ?? 0) ^ 1),
+  ],
+  ['with a longer life', (receipt) => receipt.with(145, 255)],
+  [
+    'about another envelope',
+    (_, __, { recipient, leaseId }) =>
+      signReceipt(native, new Uint8Array(32).fill(SEEDS.mallory), {
+        custodian: peerOfMallory(),
+        recipient,
+        leaseId,
+        envelopeId: 'f'.repeat(64) as EnvelopeId,
+        size: 512,
+        storedAt: toTimeMs(Date.now()),
+        expiresAt: toTimeMs(Date.now() + 60_000),
+      }),
+  ],
+]
+
+let mallory: PeerId | undefined
+function peerOfMallory(): PeerId {
+  assert.ok(mallory)
+  return mallory
+}
+
+test('a forged receipt makes nothing stored', async () => {
+  for (const [what, forge] of FORGERIES) {
+    await using cast = new Cast()
+    const forger = await cast.start('mallory')
+    mallory = forger.host.peerId
+    const custodian = await Custodian.open({
+      store: memoryStore(),
+      primitives: native,
+      random: randomBytes,
+      now: () => toTimeMs(Date.now()),
+      peer: mallory,
+      secret: new Uint8Array(32).fill(SEEDS.mallory),
+    })
+    const deposit = custodian.deposit.bind(custodian)
+    custodian.deposit = async (from, request): Promise<Answer<Bytes>> => {
+      const answer = await deposit(from, request)
+      return answer.ok ? { ok: true, value: forge(answer.value, from, request) } : answer
+    }
+    await serveMailbox(forger.host, custodian, Date.now)
+    const bob = await cast.start('bob', { open: true })
+    const alice = await cast.start('alice')
+    await introduce(alice, bob)
+    await alice.messages.send(bob.host.peerId, say('hello'), { until: 'delivered' })
+    await meet(bob, [forger])
+    await until('a custodian', () => bob.mailboxes.facts().custodians.length === 1)
+    await meet(alice, [forger])
+    await until('the record', async () => {
+      const found = await alice.mailboxes.custodiansOf(bob.host.peerId, AbortSignal.timeout(5_000))
+      return found.length === 1
+    })
+    await cast.stop(bob)
+    const sent = await alice.messages.send(bob.host.peerId, say('away'), { timeoutMs: 6_000 })
+    assert.is(sent.state, 'queued', what)
+    const line = (await alice.messages.outbox()).find(({ id }) => id === sent.id)
+    assert.match(String(line?.lastError), /^VERIFY_/, what)
+    custodian[Symbol.dispose]()
+  }
+})
+
+test('strangers fill their share and no more; a contact gets through', async () => {
+  await using cast = new Cast()
+  const custodians = await cast.custodians(['rita'])
+  const bob = await cast.start('bob')
+  const alice = await cast.start('alice')
+  await join(bob, custodians)
+  await meet(alice, custodians)
+  await introduce(alice, bob)
+  await bob.contacts.add(alice.host.peerId)
+  await alice.messages.send(bob.host.peerId, say('hello'), { until: 'delivered' })
+  await until(
+    'a queue key',
+    async () => (await alice.conversation(bob.host.peerId)).ledger.granted !== undefined,
+  )
+  await cast.stop(bob)
+  const carol = await cast.start('carol')
+  await meet(carol, custodians)
+  for (const n of [1, 2, 3, 4]) {
+    const { state } = await carol.messages.send(bob.host.peerId, say(`stranger ${n}`), stored)
+    assert.is(state, 'stored')
+  }
+  const fifth = await carol.messages.send(bob.host.peerId, say('stranger 5'), { timeoutMs: 5_000 })
+  assert.is(fifth.state, 'queued')
+  const line = (await carol.messages.outbox()).find(({ id }) => id === fifth.id)
+  assert.is(line?.lastError, 'MAILBOX_FULL')
+  for (const n of [1, 2, 3, 4, 5, 6]) {
+    await alice.messages.send(bob.host.peerId, say(`contact ${n}`), stored)
+  }
+  const back = await cast.start('bob', { rows: bob.rows })
+  await introduce(back, ...custodians)
+  await until('mail of both', async () => {
+    return (
+      (await texts(back)).length === 7 &&
+      (await back.messages.inbox({ requests: true })).length === 4
     )
-    await again.stop()
-    await back.stop()
-  }))
+  })
+})
+
+test('a custodian that is gone is replaced, and mail goes to the new one', async () => {
+  await using cast = new Cast()
+  const custodians = await cast.custodians()
+  const bob = await cast.start('bob', { open: true })
+  await join(bob, custodians)
+  const [rita] = custodians
+  const fresh = await cast.start('carol', SERVING)
+  await introduce(fresh, ...custodians.slice(1))
+  await cast.stop(rita!)
+  await meet(bob, [fresh])
+  await until(
+    'a replacement',
+    () => bob.mailboxes.facts().custodians.includes(fresh.host.peerId),
+    60_000,
+  )
+  assert.not.ok(bob.mailboxes.facts().custodians.includes(rita!.host.peerId))
+  assert.is(bob.mailboxes.facts().custodians.length, 3)
+})
 
 test.run()
