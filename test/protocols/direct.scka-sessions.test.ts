@@ -4,13 +4,26 @@ import * as assert from 'uvu/assert'
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import { toTimeMs } from '../../protocols/base/time.ts'
+import { SEAL_DRAW_BYTES } from '../../protocols/direct/envelope-seal.ts'
 import { encodeSession } from '../../protocols/direct/session-codec.ts'
 import { loadSessions, sessionRows } from '../../protocols/direct/session-rows.ts'
 import { noSessions } from '../../protocols/direct/session.ts'
-import { SCKA_EPOCH_MESSAGES, SCKA_EPOCH_MS } from '../../protocols/direct/types.ts'
+import {
+  CHAIN_MESSAGES_MAX,
+  SCKA_EPOCH_MESSAGES,
+  SCKA_EPOCH_MS,
+} from '../../protocols/direct/types.ts'
 import { native } from '../../src/crypto/native.ts'
 import { portable } from '../../src/crypto/portable.ts'
-import { makePair, NOTHING_TO_SAY, NOW, say, seeded, valueOf } from '../support/direct-cast.ts'
+import {
+  makePair,
+  NOTHING_TO_SAY,
+  NOW,
+  operationsOf,
+  say,
+  seeded,
+  valueOf,
+} from '../support/direct-cast.ts'
 import type { End } from '../support/direct-cast.ts'
 
 const test = suite('direct · post-quantum sessions')
@@ -77,6 +90,20 @@ test('a long one-way chain costs the same at its end: one key pair, four HMACs a
   assert.equal([rowBytes(a), rowBytes(b)], sizes)
 })
 
+test('at the end of a post-quantum chain a new session is due', () => {
+  const [a] = makePair(native, 'end')
+  const operations = operationsOf(native)
+  a.initiate()
+  assert.not(operations.needsBundle(a.sessions, { nowMs: NOW }))
+  const session = a.sessions.list[0]!
+  const sending = { ...session.scka.sending, count: CHAIN_MESSAGES_MAX }
+  const list = [{ ...session, scka: { ...session.scka, sending } }]
+  assert.ok(operations.needsBundle({ ...a.sessions, list }, { nowMs: NOW }))
+  const draws = new Uint8Array(SEAL_DRAW_BYTES)
+  const sealed = operations.seal(a.agent.own, { ...a.sessions, list }, say(1), draws, NOW)
+  assert.equal(sealed, { ok: false, code: 'DIRECT_CHAIN_EXHAUSTED' })
+})
+
 test('a bad body leaves the state deeply equal, whatever offer or epoch it brings', () => {
   const [a, b] = makePair(native, 'bad body')
   a.initiate('pair')
@@ -137,7 +164,9 @@ test('an offer is left out of an envelope that it would not fit, and rides in th
   assert.equal(valueOf(b.open(envelope)).body, full)
   assert.is(b.sessions.list[0]!.scka.step.kind, 'idle')
   valueOf(b.open(a.seal(NOTHING_TO_SAY).envelope))
-  assert.is(b.sessions.list[0]!.scka.step.kind, 'answering')
+  const { step } = b.sessions.list[0]!.scka
+  assert.ok(step.kind === 'answering')
+  assert.is(step.key.buffer.byteLength, 1_184, 'the state keeps no plaintext')
 })
 
 test.run()

@@ -232,6 +232,7 @@ test('a header that no honest peer makes is refused', () => {
   assert.is(walk('B encapsulated 0', { pqEpoch: 1, pqPreviousCount: 2 }, 2), 'accepted')
   assert.is(walk('B encapsulated 0', { pqEpoch: 1, pqPreviousCount: 2 }, 1), refusal)
   assert.is(walk('B encapsulated 0', { pqEpoch: 1, pqPreviousCount: 0 }, 1), refusal)
+  assert.is(walk('B encapsulated 0', { pqEpoch: 1, pqPreviousCount: 0, pqCount: 1 }, 1), refusal)
 })
 
 test('an encapsulation key that is none is refused as it comes, by both Primitives', () => {
@@ -242,12 +243,19 @@ test('an encapsulation key that is none is refused as it comes, by both Primitiv
   for (const primitives of [native, portable]) assert.not(primitives.isKemKey(768, bytes))
 })
 
-test('a chain ends at its limit, and a new session is due', () => {
+test('a chain ends at its limit, on both sides', () => {
   const state = stateOf('B idle 1')
   const sending = { ...state.sending, count: CHAIN_MESSAGES_MAX - 1 }
   const last = valueOf(scka.send({ ...state, sending }, draws, NOW)).state
   const none = scka.send(last, draws, NOW)
   assert.equal(none, { ok: false, code: 'DIRECT_CHAIN_EXHAUSTED' })
+  const receiving = { ...state.receiving, count: CHAIN_MESSAGES_MAX - 1 }
+  const header = (pqCount: number): SckaHeader => ({ pqEpoch: 1, pqCount, pqPreviousCount: 2 })
+  const found = valueOf(scka.find({ ...state, receiving }, header(CHAIN_MESSAGES_MAX - 1)))
+  found.next()
+  const ended = valueOf(found.end(NOW))
+  const beyond = scka.find(ended, header(CHAIN_MESSAGES_MAX))
+  assert.equal(beyond, { ok: false, code: 'DIRECT_OPEN_FAILED' })
 })
 
 test('every state survives its saved form; truncations and unknown versions are errors', () => {
