@@ -186,14 +186,12 @@ function openBody(
   if (plaintext === undefined) return refused('DIRECT_OPEN_FAILED')
   const body = decodeBody(plaintext)
   if (!body.ok) return body
-  const next = { ...session, ratchet: keys.value.state }
+  const opened = { ...session, ratchet: keys.value.state, scka: walked.value }
+  if (body.value.scka === undefined) return decoded({ session: opened, body: body.value })
   const { scka: offer, ...items } = body.value
-  if (offer === undefined) {
-    return decoded({ session: { ...next, scka: walked.value }, body: body.value })
-  }
   const taken = scka.receive(walked.value, offer, nowMs)
   if (!taken.ok) return taken
-  return decoded({ session: { ...next, scka: taken.value }, body: items })
+  return decoded({ session: { ...opened, scka: taken.value }, body: items })
 }
 
 /** The header keys to try, most likely first; at most HEADER_TRIALS_MAX. */

@@ -4,7 +4,6 @@ import * as assert from 'uvu/assert'
 import { makeReader } from '../../protocols/base/bytes.ts'
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { Decoded } from '../../protocols/base/decode.ts'
-import type { Primitives } from '../../protocols/base/primitives.ts'
 import { toTimeMs } from '../../protocols/base/time.ts'
 import { encodeScka, readScka } from '../../protocols/direct/scka-codec.ts'
 import { SCKA_DRAW_BYTES } from '../../protocols/direct/scka.ts'
@@ -17,8 +16,7 @@ import {
 import type { SckaOffer } from '../../protocols/direct/types.ts'
 import { native } from '../../src/crypto/native.ts'
 import { portable } from '../../src/crypto/portable.ts'
-import { makePair, NOTHING_TO_SAY, NOW, say, seeded, valueOf } from '../support/direct-cast.ts'
-import type { End } from '../support/direct-cast.ts'
+import { NOW, valueOf } from '../support/direct-cast.ts'
 import { scka, SckaSide } from '../support/scka-pair.ts'
 
 const test = suite('direct · post-quantum ratchet')
@@ -234,6 +232,7 @@ test('a header that no honest peer makes is refused', () => {
   assert.is(walk('B encapsulated 0', { pqEpoch: 1, pqPreviousCount: 2 }, 2), 'accepted')
   assert.is(walk('B encapsulated 0', { pqEpoch: 1, pqPreviousCount: 2 }, 1), refusal)
   assert.is(walk('B encapsulated 0', { pqEpoch: 1, pqPreviousCount: 0 }, 1), refusal)
+  assert.is(walk('B encapsulated 0', { pqEpoch: 1, pqPreviousCount: 0, pqCount: 1 }, 1), refusal)
 })
 
 test('an encapsulation key that is none is refused as it comes, by both Primitives', () => {
@@ -244,12 +243,19 @@ test('an encapsulation key that is none is refused as it comes, by both Primitiv
   for (const primitives of [native, portable]) assert.not(primitives.isKemKey(768, bytes))
 })
 
-test('a chain ends at its limit, and a new session is due', () => {
+test('a chain ends at its limit, on both sides', () => {
   const state = stateOf('B idle 1')
   const sending = { ...state.sending, count: CHAIN_MESSAGES_MAX - 1 }
   const last = valueOf(scka.send({ ...state, sending }, draws, NOW)).state
   const none = scka.send(last, draws, NOW)
   assert.equal(none, { ok: false, code: 'DIRECT_CHAIN_EXHAUSTED' })
+  const receiving = { ...state.receiving, count: CHAIN_MESSAGES_MAX - 1 }
+  const header = (pqCount: number): SckaHeader => ({ pqEpoch: 1, pqCount, pqPreviousCount: 2 })
+  const found = valueOf(scka.find({ ...state, receiving }, header(CHAIN_MESSAGES_MAX - 1)))
+  found.next()
+  const ended = valueOf(found.end(NOW))
+  const beyond = scka.find(ended, header(CHAIN_MESSAGES_MAX))
+  assert.equal(beyond, { ok: false, code: 'DIRECT_OPEN_FAILED' })
 })
 
 test('every state survives its saved form; truncations and unknown versions are errors', () => {
@@ -273,48 +279,6 @@ test('every state survives its saved form; truncations and unknown versions are 
       assert.equal(read(saved.with(at, octet)), { ok: false, code })
     }
   }
-})
-
-function epochOf(end: End): number {
-  return end.sessions.list[0]!.scka.sending.epoch
-}
-
-for (const [name, [first, second]] of Object.entries({
-  native: [native, native],
-  'native to portable': [native, portable],
-  'portable to native': [portable, native],
-} satisfies Record<string, [Primitives, Primitives]>)) {
-  test(`${name}: sessions go through five epochs, fifty envelopes each`, () => {
-    const [a] = makePair(first, 'five epochs')
-    const [, b] = makePair(second, 'five epochs')
-    a.initiate('pair')
-    let envelopes = 0
-    while (epochOf(a) < 5) {
-      assert.ok(++envelopes < 5 * SCKA_EPOCH_MESSAGES)
-      const [from, to] = envelopes % 3 === 0 ? [b, a] : [a, b]
-      assert.equal(valueOf(to.open(from.seal(say(envelopes)).envelope)).body, say(envelopes))
-    }
-    assert.ok(envelopes > 4 * SCKA_EPOCH_MESSAGES)
-  })
-}
-
-test('an offer is left out of an envelope that it would not fit, and rides in the next', () => {
-  const [a, b] = makePair(seeded, 'no room')
-  a.initiate()
-  const { id } = say(1).message!
-  const receipts = Array.from({ length: 64 }, () => ({ id, state: 'delivered' }) as const)
-  const items = Array.from({ length: 48 }, (_, i) => ({ id, sequence: 2 ** 40 + i }))
-  const full = {
-    ...say(1, new Uint8Array(60_000)),
-    receipts,
-    controls: [{ kind: 'withdrawn', items }],
-  } as const
-  const { envelope } = a.seal(full)
-  assert.is(envelope.length, 65_536)
-  assert.equal(valueOf(b.open(envelope)).body, full)
-  assert.is(b.sessions.list[0]!.scka.step.kind, 'idle')
-  valueOf(b.open(a.seal(NOTHING_TO_SAY).envelope))
-  assert.is(b.sessions.list[0]!.scka.step.kind, 'answering')
 })
 
 test.run()

@@ -38,6 +38,7 @@ import type { Agent, End } from '../support/direct-cast.ts'
 
 const test = suite('direct · sessions')
 const operations = operationsOf(native)
+const DRAWS = new Uint8Array(SEAL_DRAW_BYTES)
 const BASE_KEY_AT = 116
 const CERTIFICATE_AT = 1_716
 
@@ -187,9 +188,7 @@ test('identity keys under another peer ID fail, on either side', () => {
   const draws = valueOf(operations.drawInitiation(fetched, drawsOf(native, 'relabelled')))
   const start = noSessions(mallory.peer)
   const made = valueOf(operations.initiate(a.agent.own, start, fetched, draws, NOW)).sessions
-  const sealed = valueOf(
-    operations.seal(a.agent.own, made, say(1), new Uint8Array(SEAL_DRAW_BYTES), NOW),
-  )
+  const sealed = valueOf(operations.seal(a.agent.own, made, say(1), DRAWS, NOW))
   assert.is(codeOf(b.open(sealed.envelope)), 'DIRECT_OPEN_FAILED')
 })
 
@@ -433,8 +432,7 @@ test('a new session is due before an outstanding message could be skipped too fa
 test('sending needs a bundle without a session, past its expiry, at the end of a chain, after a restore', () => {
   const [a] = makePair(native, 'needs')
   const needs = (nowMs = NOW): boolean => operations.needsBundle(a.sessions, { nowMs })
-  const seal = (): string =>
-    codeOf(operations.seal(a.agent.own, a.sessions, say(1), new Uint8Array(SEAL_DRAW_BYTES), NOW))
+  const seal = (): string => codeOf(operations.seal(a.agent.own, a.sessions, say(1), DRAWS, NOW))
   assert.ok(needs())
   assert.is(seal(), 'DIRECT_SESSION_UNKNOWN')
   a.initiate()
@@ -485,25 +483,13 @@ test('the largest content fits an initial envelope; one octet more than allowed 
   assert.is(envelope.length, 65_536)
   assert.is(valueOf(b.open(envelope)).body.message?.content.length, 60_000)
   const long = say(1, new Uint8Array(60_001))
-  const sealed = operations.seal(
-    a.agent.own,
-    a.sessions,
-    long,
-    new Uint8Array(SEAL_DRAW_BYTES),
-    NOW,
-  )
+  const sealed = operations.seal(a.agent.own, a.sessions, long, DRAWS, NOW)
   assert.is(codeOf(sealed), 'USAGE_MESSAGE_TOO_LARGE')
   const id = say(1).message!.id
   const items = Array.from({ length: 64 }, (_, i) => ({ id, sequence: 2 ** 40 + i }))
   const withdrawn = { kind: 'withdrawn', items } as const
   const full = { ...say(1, new Uint8Array(60_000)), controls: [withdrawn, withdrawn, withdrawn] }
-  const crowded = operations.seal(
-    a.agent.own,
-    a.sessions,
-    full,
-    new Uint8Array(SEAL_DRAW_BYTES),
-    NOW,
-  )
+  const crowded = operations.seal(a.agent.own, a.sessions, full, DRAWS, NOW)
   assert.is(codeOf(crowded), 'USAGE_MESSAGE_TOO_LARGE')
 })
 
