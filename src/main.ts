@@ -21,6 +21,9 @@ const io: Io = {
   out: (line) => process.stdout.write(`${line}\n`),
   note: (line) => process.stderr.write(`${line}\n`),
   interrupted: interrupted.signal,
+  ...(process.stderr.isTTY && {
+    progress: (text: string) => process.stderr.write(`\r\u001b[K${text}`),
+  }),
 }
 
 // The node's own code is loaded only by the commands that run it.

@@ -81,6 +81,7 @@ export async function up(invocation: Invocation, ready: (row: Row) => void): Pro
       'mdns',
       'orderWaitMs',
     ),
+    onCollected: showCollection(invocation),
     ...(listen !== undefined && { listen }),
     ...(transports !== undefined && { transports }),
   })
@@ -104,6 +105,14 @@ export async function up(invocation: Invocation, ready: (row: Row) => void): Pro
   ready({ event: 'ready', peerId, did, addresses, socket: api.socket, home: home.path, ticket })
   await ended.promise
   log.info({}, 'closing')
+}
+
+/** Shows how a long collection goes, while it goes. */
+function showCollection({ io }: Invocation): (progress: Progress) => void {
+  return ({ collected, bytesLeft }) => {
+    const left = (bytesLeft / 2 ** 20).toFixed(1)
+    io.progress?.(bytesLeft === 0 ? '' : `collecting mail: ${collected} taken, ${left} MiB left`)
+  }
 }
 
 function pick<K extends keyof Config>(config: Config, ...keys: K[]): Pick<Config, K> {

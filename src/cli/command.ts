@@ -12,6 +12,8 @@ export interface Io {
   readonly stdin: Readable
   out(line: string): void
   note(line: string): void
+  /** Rewrites one line on stderr, empty to clear it; absent unless stderr is a terminal. */
+  readonly progress?: (text: string) => void
   /** Aborts at SIGINT and SIGTERM. */
   readonly interrupted: AbortSignal
 }

@@ -19,6 +19,7 @@ import {
 } from './command.ts'
 import type { Command, Invocation } from './command.ts'
 import { follow } from './follow.ts'
+import { withProgress } from './progress.ts'
 import { cell, cells, saying } from './text.ts'
 
 const MESSAGE_FIELDS = [
@@ -71,10 +72,23 @@ const send: Command = {
         timeout: numberOf(invocation, 'timeout'),
       }),
     }
-    const sent = await invocation.client.send(request, options)
+    const sent = await withProgress(
+      invocation.io,
+      () => describeWaiting(invocation),
+      () => invocation.client.send(request, options),
+    )
     const ms = Math.round(performance.now() - startedAt)
     invocation.print(sent, (result) => `sealed → ${outcome(result, ms)}`)
   },
+}
+
+/** Where the newest message is, while it is waited for. */
+async function describeWaiting({ client }: Invocation): Promise<string> {
+  const newest = (await client.outbox()).at(-1)
+  if (newest === undefined) return 'sealing'
+  const { state, copies, lastError } = newest
+  if (copies !== null) return `with custodians, ${copies}`
+  return lastError === null ? `${state}, looking for the peer` : `${state}, ${lastError}`
 }
 
 /** What became of a message, in a few words. */

@@ -21,6 +21,7 @@ import { openDirect } from './direct.ts'
 import type { Direct } from './direct.ts'
 import { openEventLog } from './events.ts'
 import type { EventLog } from './events.ts'
+import type { Progress } from './mailbox/collector.ts'
 import { contactRecordKind } from './mailbox/contact-records.ts'
 import { makeGroupService } from './group-service.ts'
 import { Groups } from './groups.ts'
@@ -59,6 +60,8 @@ export interface AgentOptions {
   readonly open?: boolean
   readonly mdns?: boolean
   readonly orderWaitMs?: number
+  /** Hears how far the collection of waiting mail got. */
+  readonly onCollected?: (progress: Progress) => void
 }
 
 const now = (): TimeMs => toTimeMs(Date.now())
@@ -90,6 +93,7 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
     log: options.log,
     mailbox: options.mailbox ?? false,
     bootstrap: bootstrapPeers(options),
+    ...(options.onCollected !== undefined && { onCollected: options.onCollected }),
     ...(orderWaitMs !== undefined && { orderWaitMs }),
   })
   stack.defer(() => direct.close())

@@ -22,6 +22,7 @@ import type { DirectMessages } from './direct-messages.ts'
 import type { EventLog } from './events.ts'
 import { openInbox } from './inbox.ts'
 import type { NodeLog } from './log.ts'
+import type { Progress } from './mailbox/collector.ts'
 import { Mailboxes } from './mailbox/mailboxes.ts'
 import { MessageWaiters } from './message-waiters.ts'
 import { openPrekeyKeeper } from './prekey-keeper.ts'
@@ -48,6 +49,8 @@ export interface DirectOptions {
   readonly mailbox?: boolean
   /** Peers that this agent was started with: asked first to keep its mail. */
   readonly bootstrap?: readonly PeerId[]
+  /** Hears how far the collection of waiting mail got. */
+  readonly onCollected?: (progress: Progress) => void
   /** A custodian that was away for this long is replaced; CUSTODIAN_GONE_MS if absent. */
   readonly custodianGoneMs?: number
 }
@@ -88,7 +91,7 @@ export async function openDirect(options: DirectOptions): Promise<Direct> {
     prekeys,
     serve: options.mailbox ?? false,
     bootstrap: options.bootstrap ?? [],
-    onProgress: (progress) => options.log.info({ ...progress }, 'mail is being collected'),
+    onProgress: (progress) => options.onCollected?.(progress),
   })
   const conversations = new Conversations({
     ...options,
