@@ -75,22 +75,9 @@ function hear(turn: Turn, event: ConversationEvent): void {
       attempt(turn)
       return
     case 'linkOpened':
-      turn.change({ link: 'open', isUnreachable: false })
-      turn.clear('reachBy')
-      linkLost(turn) // whatever an older link was told, this one was not
-      turn.clear('retryAt')
-      attempt(turn)
-      return
     case 'linkClosed':
-      turn.change({ link: 'closed' })
-      linkLost(turn)
-      if (wantsLink(turn)) turn.backOff()
-      return
     case 'linkFailed':
-      if (turn.state.link === 'open') return // the peer came first
-      turn.change({ link: 'closed' })
-      reachFailed(turn)
-      attemptFailed(turn, event.code)
+      hearLink(turn, event)
       return
     case 'resultsReceived':
       for (const result of event.results) takeResult(turn, result)
@@ -120,6 +107,31 @@ function hear(turn: Turn, event: ConversationEvent): void {
       turn.book({ offered: event.key })
       return
     case 'drawn': // sealing goes on after every event
+  }
+}
+
+type LinkEvent = Extract<ConversationEvent, { kind: `link${string}` }>
+
+function hearLink(turn: Turn, event: LinkEvent): void {
+  switch (event.kind) {
+    case 'linkOpened':
+      turn.change({ link: 'open', isUnreachable: false })
+      turn.clear('reachBy')
+      linkLost(turn) // whatever an older link was told, this one was not
+      turn.clear('retryAt')
+      attempt(turn)
+      return
+    case 'linkClosed':
+      turn.change({ link: 'closed' })
+      linkLost(turn)
+      if (wantsLink(turn)) turn.backOff()
+      return
+    case 'linkFailed':
+      if (turn.state.link === 'open') return // the peer came first
+      turn.change({ link: 'closed' })
+      reachFailed(turn)
+      attemptFailed(turn, event.code)
+      return
   }
 }
 

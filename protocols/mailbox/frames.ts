@@ -89,6 +89,12 @@ export type MailboxFrame = { readonly requestId: number } & (
     }
 )
 
+/** A frame that asks for something. */
+export type MailboxRequest = Extract<
+  MailboxFrame,
+  { kind: 'requestLease' | 'authorise' | 'revoke' | 'deposit' | 'collect' | 'acknowledge' }
+>
+
 type Init = NonNullable<MessageInitShape<typeof MailboxFrameSchema>['frame']>
 
 const NOTHING = new Uint8Array(0)
@@ -349,4 +355,19 @@ function readFailure(requestId: number, wire: Wire<'failure'>): MailboxFrame | u
   if (found === undefined || allowed === undefined) return undefined
   const bound = limit === 'none' ? {} : { bound: { limit, found, allowed } }
   return { kind: 'failure', requestId, status, ...bound }
+}
+
+/** True for a frame that asks for something. */
+export function isRequest(frame: MailboxFrame): frame is MailboxRequest {
+  switch (frame.kind) {
+    case 'requestLease':
+    case 'authorise':
+    case 'revoke':
+    case 'deposit':
+    case 'collect':
+    case 'acknowledge':
+      return true
+    default:
+      return false
+  }
 }

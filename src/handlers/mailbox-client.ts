@@ -12,17 +12,26 @@ import type {
   CollectEnd,
   DepositRequest,
   MailboxFrame,
+  MailboxRequest,
   StoredEnvelope,
 } from '../../protocols/mailbox/frames.ts'
-import { MAILBOX_PROTOCOL, REQUEST_TIMEOUT_MS } from '../../protocols/mailbox/types.ts'
+import {
+  DEPOSIT_FRAME_BYTES_MAX,
+  MAILBOX_PROTOCOL,
+  REQUEST_TIMEOUT_MS,
+} from '../../protocols/mailbox/types.ts'
 import type { Bound, LeaseWish, QueueKey, QueueKeyId } from '../../protocols/mailbox/types.ts'
-import type { FrameStream, Host } from '../host/types.ts'
-import { STREAMS } from './mailbox.ts'
-import type { MailboxRequest } from './mailbox.ts'
+import type { FrameStream, Host, ProtocolOptions } from '../host/types.ts'
 
 /* Implementation constants: ours to tune. */
 /** Requests of one stream that wait for their answers. */
 const ASKED_AT_ONCE_MAX = 64
+const STREAMS: ProtocolOptions = {
+  frameBytesMax: DEPOSIT_FRAME_BYTES_MAX,
+  inboundStreamsMax: 8,
+  outboundStreamsMax: 8,
+  relayed: true,
+}
 /** A stream without requests is closed after this. */
 const IDLE_MS: number = 60 * SECOND_MS
 

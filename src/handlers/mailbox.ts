@@ -4,12 +4,17 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import { TokenBuckets } from '../../protocols/base/token-bucket.ts'
 import type { EnvelopeId } from '../../protocols/direct/types.ts'
 import type { Refusal } from '../../protocols/mailbox/custody.ts'
-import { decodeMailboxFrame, encodeMailboxFrame } from '../../protocols/mailbox/frames.ts'
+import {
+  decodeMailboxFrame,
+  encodeMailboxFrame,
+  isRequest,
+} from '../../protocols/mailbox/frames.ts'
 import type {
   CollectEnd,
   CollectRequest,
   DepositRequest,
   MailboxFrame,
+  MailboxRequest,
   StoredEnvelope,
 } from '../../protocols/mailbox/frames.ts'
 import { DEPOSIT_FRAME_BYTES_MAX, MAILBOX_PROTOCOL } from '../../protocols/mailbox/types.ts'
@@ -23,8 +28,7 @@ export const SERVED_AT_ONCE_MAX = 64
 export const REQUEST_RATE = { burst: 4_096, perSecond: 1_024 }
 const PEERS_MAX = 4_096
 
-/** Limits of the protocol's streams. */
-export const STREAMS: ProtocolOptions = {
+const STREAMS: ProtocolOptions = {
   frameBytesMax: DEPOSIT_FRAME_BYTES_MAX,
   inboundStreamsMax: 8,
   outboundStreamsMax: 8,
@@ -62,12 +66,6 @@ export async function serveMailbox(
     new Service(stream, sink, () => rates.take(stream.peer, now())).run(),
   )
 }
-
-/** A frame that asks for something. */
-export type MailboxRequest = Extract<
-  MailboxFrame,
-  { kind: 'requestLease' | 'authorise' | 'revoke' | 'deposit' | 'collect' | 'acknowledge' }
->
 
 /** One stream of a client. */
 class Service {
@@ -176,20 +174,6 @@ class Service {
 
   #send(frame: MailboxFrame): Promise<void> {
     return this.#stream.send(encodeMailboxFrame(frame))
-  }
-}
-
-function isRequest(frame: MailboxFrame): frame is MailboxRequest {
-  switch (frame.kind) {
-    case 'requestLease':
-    case 'authorise':
-    case 'revoke':
-    case 'deposit':
-    case 'collect':
-    case 'acknowledge':
-      return true
-    default:
-      return false
   }
 }
 
