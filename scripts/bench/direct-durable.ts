@@ -189,8 +189,8 @@ export async function measureDurable(): Promise<Record<string, number>> {
   try {
     await using sender = await startSender(join(folder, 'alice'), peer)
     const sync = measureSync(folder)
-    const times = await lone(sender, peer.peerId)
     for (let round = 0; round < WARMUP_ROUNDS; round++) await batch(sender, peer.peerId)
+    const times = await lone(sender, peer.peerId)
     const rates: number[] = []
     for (let round = 0; round < ROUNDS; round++) rates.push(await batch(sender, peer.peerId))
     const rate = spread(rates)

@@ -46,7 +46,7 @@ export class FrameWriter {
   }
 
   async #run(): Promise<void> {
-    await Promise.resolve() // what else is queued in this turn goes along
+    await endOfTurn() // what else is queued by then goes along
     while (this.#queue.length > 0) {
       const some = this.#take()
       try {
@@ -83,6 +83,11 @@ export class FrameWriter {
     }
     await untilWritable(this.#stream, signal)
   }
+}
+
+/** Resolves once every promise reaction that is due now has run: sooner than any timer or I/O. */
+function endOfTurn(): Promise<void> {
+  return new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)))
 }
 
 /** The frames with their lengths; few parts, because each of them costs the muxer and the cipher. */
