@@ -7,7 +7,7 @@ import type { Primitives } from '../../protocols/base/primitives.ts'
 import { formatTime, toTimeMs } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { messageIdFromBytes, parseMessageId } from '../../protocols/direct/body.ts'
-import type { Conversation, Done, Draft } from '../../protocols/direct/conversation.ts'
+import type { Conversation, Done, Draft, Letter } from '../../protocols/direct/conversation.ts'
 import { findState } from '../../protocols/direct/outbox.ts'
 import { activeSession } from '../../protocols/direct/session.ts'
 import {
@@ -19,7 +19,15 @@ import type { MessageId } from '../../protocols/direct/types.ts'
 import { put } from '../store/types.ts'
 import type { Store } from '../store/types.ts'
 import type { Conversations } from './conversations.ts'
-import { decodeDone, decodeKeyed, encodeKeyed, TABLES, weekOf, weeksKept } from './direct-rows.ts'
+import {
+  decodeDone,
+  decodeKeyed,
+  decodeLetter,
+  encodeKeyed,
+  TABLES,
+  weekOf,
+  weeksKept,
+} from './direct-rows.ts'
 import type { KeyedMessage } from './direct-rows.ts'
 import type { HandoffTaker } from './effect-rows.ts'
 import { unknownMessages } from './inbox.ts'
@@ -145,13 +153,19 @@ class Service implements DirectMessages {
   async outbox(): Promise<OutboxMessage[]> {
     const { conversations, store } = this.#options
     const waiting: Line[] = []
-    for (const state of await conversations.loaded()) waiting.push(...waitingLines(state))
+    const states = await conversations.loaded()
+    const loaded = new Set(states.map(({ peer }) => peer))
+    for (const state of states) waiting.push(...waitingLines(state))
+    for await (const { key, value } of store.rows(TABLES.outbox)) {
+      if (!loaded.has(peerOf(key))) waiting.push(...letterLines(peerOf(key), decodeLetter(value)))
+    }
+    const known = new Set(waiting.map(({ line }) => line.id))
     for await (const { key, value } of store.rows(TABLES.done)) {
       const done = decodeDone(value)
       // Between two commits a message may be in both places.
       if (done.kind === 'handoff' || done.state === 'handled') continue
-      if (waiting.some(({ line }) => line.id === done.id)) continue
-      waiting.push(doneLine(key.slice(0, key.indexOf('/')) as PeerId, done)) // written from a PeerId
+      if (known.has(done.id)) continue
+      waiting.push(doneLine(peerOf(key), done))
     }
     return waiting.sort((a, b) => a.sentAt - b.sentAt).map(({ line }) => line)
   }
@@ -185,7 +199,12 @@ class Service implements DirectMessages {
 
   async counts(): Promise<DirectCounts> {
     const states = await this.#options.conversations.loaded()
-    const queued = states.flatMap(waitingLines).filter(({ line }) => line.state === 'queued').length
+    const loaded = new Set(states.map(({ peer }) => peer))
+    let queued = states.flatMap(waitingLines).filter(({ line }) => line.state === 'queued').length
+    // Of conversations that are not in memory, what is expired or a handoff is not told apart: it would take reading all.
+    for await (const key of this.#options.store.keys(TABLES.outbox)) {
+      if (!loaded.has(peerOf(key))) queued += 1
+    }
     return { ...(await this.#options.inbox.counts()), queued, stored: 0 }
   }
 
@@ -269,6 +288,18 @@ function waitingLines({ peer, outbox, retryAt }: Conversation): Line[] {
     }
     return [{ sentAt: letter.sentAt, line }]
   })
+}
+
+/** A letter of a conversation that is not in memory: nothing is known of its attempts. */
+function letterLines(to: PeerId, { id, draft, sentAt, state }: Letter): Line[] {
+  if (draft.kind === 'handoff') return []
+  const facts = { copies: null, attempts: 0, nextAttemptAt: null, lastError: null }
+  return [{ sentAt, line: { id, to, state, ...facts } }]
+}
+
+/** The peer at the beginning of a key, as it was written from a PeerId. */
+function peerOf(key: string): PeerId {
+  return key.slice(0, key.indexOf('/')) as PeerId
 }
 
 function doneLine(to: PeerId, { id, state, sentAt }: Done): Line {
