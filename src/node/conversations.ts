@@ -41,7 +41,7 @@ import type { PrekeyKeeper } from './prekey-keeper.ts'
 /** Conversations kept in memory; beyond it those with nothing under way are unloaded. */
 export const LOADED_MAX = 1_024
 /** Conversations taken up by themselves at once: each may dial, and fetch a bundle. */
-export const TAKEN_UP_MAX = 128
+export const TAKEN_UP_MAX = 32
 /** How often more of them are taken up, and how long after it was unloaded one that has work is. */
 const TAKE_UP_INTERVAL_MS: number = SECOND_MS
 const PARKED_MS: number = RETRY_MS_MAX
