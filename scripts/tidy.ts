@@ -12,7 +12,7 @@ const breach = (where: string, what: string): void => {
 }
 const read = (file: string): string => readFileSync(file, 'utf8')
 const sources = globSync('{protocols,src,test,scripts}/**/*.ts').filter(
-  (file) => !file.endsWith('_pb.ts'),
+  (file) => !file.endsWith('_pb.ts') && !file.includes('node_modules'),
 )
 
 /** A protocol that is more than a draft has its spec, types, vectors, tests and (but for the two that only others use) a handler. */

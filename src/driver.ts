@@ -5,7 +5,7 @@ import type { Step } from '../protocols/base/step.ts'
 import type { Op, Store } from './store/types.ts'
 
 /** Events that share one commit at most; bounds both latency and the size of a batch. */
-export const EVENTS_PER_COMMIT_MAX = 64
+export const EVENTS_PER_COMMIT_MAX = 128
 
 /** What the driver needs to know of a machine. */
 export interface Machine<State, Event, Effect> {
@@ -93,6 +93,7 @@ export function drive<State, Event, Effect>(
 
   const run = async (): Promise<void> => {
     running = true
+    await endOfTurn() // events that came together share a commit from the first one on
     while (queue.length > 0) await runBatch()
     running = false
   }
@@ -106,4 +107,9 @@ export function drive<State, Event, Effect>(
     },
     state: load,
   }
+}
+
+/** Resolves once every promise reaction that is due now has run: sooner than any timer or I/O. */
+function endOfTurn(): Promise<void> {
+  return new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)))
 }

@@ -267,8 +267,10 @@ export type ConversationEvent = { readonly at: Moment } & (
       readonly isBoxFull: boolean
       readonly found?: Found
     }
-  | { readonly kind: 'linkOpened' | 'linkClosed' }
-  | { readonly kind: 'linkFailed' | 'fetchFailed'; readonly code: ErrorCode }
+  | { readonly kind: 'linkOpened' }
+  | { readonly kind: 'linkClosed' }
+  | { readonly kind: 'linkFailed'; readonly code: ErrorCode }
+  | { readonly kind: 'fetchFailed'; readonly code: ErrorCode }
   | { readonly kind: 'resultsReceived'; readonly results: readonly EnvelopeResult[] }
   | { readonly kind: 'bundleFetched'; readonly fetched: Fetched; readonly draws: InitiateDraws }
   | { readonly kind: 'agentHandled'; readonly ids: readonly MessageId[] }
@@ -406,8 +408,12 @@ export function isUnsealed(letter: Letter): boolean {
 /** True if as many custodians have the letter's envelope as are asked for. */
 export function isStored({ letter, copies }: OutboxEntry): boolean {
   if (copies === undefined || letter.state !== 'queued') return false
-  if (copies.envelopeId !== letter.sealed?.envelopeId) return false
-  return copies.list.length >= Math.max(1, Math.min(COPIES_WANTED, copies.of))
+  return copies.envelopeId === letter.sealed?.envelopeId && hasEnough(copies)
+}
+
+/** True for as many copies as are asked for. */
+export function hasEnough({ list, of }: Copies): boolean {
+  return list.length >= Math.max(1, Math.min(COPIES_WANTED, of))
 }
 
 /** Letters that still count against OUTBOX_PER_PEER_MAX. */

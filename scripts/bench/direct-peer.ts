@@ -9,5 +9,5 @@ await using node = await createNode({
   mdns: false,
   open: true,
 })
-process.send?.({ ticket: node.ticket, peerId: node.peerId })
+process.send?.({ peerId: node.peerId, addresses: node.addresses })
 await new Promise<void>((resolve) => process.once('disconnect', resolve))

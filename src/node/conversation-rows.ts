@@ -138,10 +138,13 @@ function diffAny<T>(
   { key, encode }: Any<T>,
 ): Op[] {
   if (before === after) return []
-  let from = 0
-  while (from < before.length && before[from] === after[from]) from += 1
-  const old = new Set(before.slice(from))
-  const fresh = after.slice(from).filter((item) => !old.delete(item))
+  // What is bounded loses its oldest items: thousands that follow stay as they were.
+  const [first] = after
+  const lost = first === undefined ? before.length : Math.max(0, before.indexOf(first))
+  let kept = 0
+  while (lost + kept < before.length && before[lost + kept] === after[kept]) kept += 1
+  const old = new Set([...before.slice(0, lost), ...before.slice(lost + kept)])
+  const fresh = after.slice(kept).filter((item) => !old.delete(item))
   const written = new Set(fresh.map(key))
   const gone = [...old].map(key).filter((name) => !written.has(name))
   return [

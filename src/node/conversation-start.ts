@@ -17,11 +17,18 @@ function peerOf(key: string): PeerId {
 export async function peersWithWork(store: Store): Promise<Set<PeerId>> {
   const peers = new Set<PeerId>()
   for (const table of [TABLES.outbox, TABLES.notice, TABLES.held, TABLES.request]) {
-    for await (const { key } of store.rows(table)) peers.add(peerOf(key))
+    for await (const key of store.keys(table)) peers.add(peerOf(key))
   }
   for await (const { key, value } of store.rows(TABLES.peer)) {
     if (postbagSize(decodeLedger(value).postbag) > 0) peers.add(key as PeerId)
   }
+  return peers
+}
+
+/** Strangers whose messages wait for a decision: all of them together are counted, so they stay in memory. */
+export async function peersWithRequests(store: Store): Promise<Set<PeerId>> {
+  const peers = new Set<PeerId>()
+  for await (const key of store.keys(TABLES.request)) peers.add(peerOf(key))
   return peers
 }
 
@@ -31,7 +38,7 @@ export async function peersWithWork(store: Store): Promise<Set<PeerId>> {
  */
 export async function retireSessions(store: Store, nowMs: TimeMs): Promise<void> {
   const peers = new Set<PeerId>()
-  for await (const { key } of store.rows(TABLES.session)) peers.add(peerOf(key))
+  for await (const key of store.keys(TABLES.session)) peers.add(peerOf(key))
   for (const peer of peers) {
     const before = resumeConversation(await loadConversation(store, peer, 'stranger'), 'closed')
     const after = { ...before, sessions: receiveOnly(before.sessions, nowMs) }

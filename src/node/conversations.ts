@@ -14,11 +14,10 @@ import type {
   Moment,
   ResultStatus,
 } from '../../protocols/direct/conversation.ts'
-import { resumeConversation } from '../../protocols/direct/conversation.ts'
+import { resumeConversation, RETRY_MS_MAX } from '../../protocols/direct/conversation.ts'
 import { SEAL_DRAW_BYTES } from '../../protocols/direct/envelope-seal.ts'
 import { makeConversationStep } from '../../protocols/direct/machine.ts'
 import type { StepConversation } from '../../protocols/direct/machine.ts'
-import { postbagSize } from '../../protocols/direct/receipts.ts'
 import type { SessionOperations } from '../../protocols/direct/sessions.ts'
 import { STRANGERS_ENVELOPES_MAX } from '../../protocols/direct/types.ts'
 import type { EnvelopeId, MessageId } from '../../protocols/direct/types.ts'
@@ -31,15 +30,21 @@ import type { ContactBook } from './contacts.ts'
 import { conversationRows, loadConversation } from './conversation-rows.ts'
 import { fetchBundle, lookUp } from './conversation-queries.ts'
 import type { FetchPrekeys, Heard } from './conversation-queries.ts'
-import { peersWithWork } from './conversation-start.ts'
+import { peersWithRequests, peersWithWork } from './conversation-start.ts'
 import { effectRows, stateFacts } from './effect-rows.ts'
 import type { EffectPorts, HandoffTaker, StateFacts } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
 import type { Inbox, Located } from './inbox.ts'
+import { hasWork, isAtRest, Parked } from './parked.ts'
 import type { PrekeyKeeper } from './prekey-keeper.ts'
 
 /** Conversations kept in memory; beyond it those with nothing under way are unloaded. */
 export const LOADED_MAX = 1_024
+/** Conversations taken up by themselves at once: each may dial, and fetch a bundle. */
+export const TAKEN_UP_MAX = 32
+/** How often more of them are taken up, and how long after it was unloaded one that has work is. */
+const TAKE_UP_INTERVAL_MS: number = SECOND_MS
+const PARKED_MS: number = RETRY_MS_MAX
 /** Envelopes one `drawn` event may seal. */
 const DRAWS_PER_EVENT = 64
 /** The longest sleep of a timer: Node's own limit is about 24 days. */
@@ -96,6 +101,8 @@ export class Conversations implements DirectSink {
   readonly #options: ConversationsOptions
   readonly #step: StepConversation
   readonly #running = new Map<PeerId, Running>()
+  readonly #parked = new Parked()
+  #taking: NodeJS.Timeout | undefined
   readonly #ports: EffectPorts
   readonly #answers = new Map<number, (status: ResultStatus) => void>()
   readonly #locating = new Map<string, Located>()
@@ -112,10 +119,17 @@ export class Conversations implements DirectSink {
     this.#step = makeConversationStep({ own: keeper.own, sessions, orderWaitMs })
   }
 
-  /** Gives the way out, and takes up every conversation that has something under way. */
+  /** Gives the way out, and takes up every conversation that has something under way, some of them later. */
   async start(links: DirectLinks): Promise<void> {
+    const { store } = this.#options
     this.#links = links
-    for (const peer of await peersWithWork(this.#options.store)) this.#get(peer)
+    for (const peer of await peersWithRequests(store)) this.#get(peer)
+    for (const peer of await peersWithWork(store)) {
+      if (!this.#running.has(peer)) this.#parked.add(peer, 0)
+    }
+    this.#takeUp()
+    this.#taking = setInterval(() => this.#takeUp(), TAKE_UP_INTERVAL_MS)
+    this.#taking.unref()
   }
 
   /** Queues an event; resolves once its step is durable. */
@@ -131,7 +145,7 @@ export class Conversations implements DirectSink {
     return this.#get(peer).driver.state()
   }
 
-  /** Conversations in memory: all with letters are. */
+  /** Conversations in memory. */
   async loaded(): Promise<Conversation[]> {
     return Promise.all([...this.#running.values()].map(({ driver }) => driver.state()))
   }
@@ -183,13 +197,14 @@ export class Conversations implements DirectSink {
 
   /** The host has a connection to the peer again. */
   connected(peer: PeerId): void {
-    // Conversations that are not in memory have nothing to send.
-    if (this.#running.has(peer)) this.#tell(peer, { kind: 'connected' })
+    // All others have nothing to send.
+    if (this.#running.has(peer) || this.#parked.has(peer)) this.#tell(peer, { kind: 'connected' })
   }
 
   /** Ends timers and waits for what is being saved. */
   async close(): Promise<void> {
     this.#closing.abort()
+    clearInterval(this.#taking)
     for (const running of this.#running.values()) clearTimeout(running.timer)
     while ([...this.#running.values()].some(({ busy }) => busy > 0)) {
       await new Promise((resolve) => setImmediate(resolve))
@@ -228,6 +243,7 @@ export class Conversations implements DirectSink {
     this.#unloadIdle()
     const running = this.#make(peer)
     this.#running.set(peer, running)
+    this.#parked.delete(peer)
     this.#tell(peer, { kind: 'restarted' })
     return running
   }
@@ -412,19 +428,26 @@ export class Conversations implements DirectSink {
     running.timer.unref()
   }
 
-  /** Forgets conversations in which nothing is under way, the longest known first. */
+  /** Takes up parked conversations, as far as those before them have got somewhere. */
+  #takeUp(): void {
+    const settling = [...this.#running.values()].filter(isSettling).length
+    for (const peer of this.#parked.take(TAKEN_UP_MAX - settling, this.#options.now())) {
+      this.#get(peer)
+    }
+  }
+
+  /** Unloads conversations in which nothing is under way, the longest known first; those with work are parked. */
   #unloadIdle(): void {
     for (const [peer, running] of this.#running) {
       if (this.#running.size < LOADED_MAX) return
-      if (running.busy > 0 || running.newest === undefined || hasWork(running.newest)) continue
+      if (running.newest === undefined || running.busy > 0 || !isAtRest(running.newest)) continue
       clearTimeout(running.timer)
       this.#running.delete(peer)
+      if (hasWork(running.newest)) this.#parked.add(peer, this.#options.now() + PARKED_MS)
     }
   }
 }
 
-function hasWork(state: Conversation): boolean {
-  const { outbox, notices, held, requests, ledger, link, isFetching } = state
-  const waiting = outbox.length + notices.length + held.length + requests.length
-  return waiting > 0 || postbagSize(ledger.postbag) > 0 || link !== 'closed' || isFetching
+function isSettling({ newest, busy }: Running): boolean {
+  return newest === undefined || busy > 0 || newest.link === 'opening' || newest.isFetching
 }

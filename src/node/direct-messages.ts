@@ -7,8 +7,14 @@ import type { Primitives } from '../../protocols/base/primitives.ts'
 import { formatTime, toTimeMs } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { messageIdFromBytes, parseMessageId } from '../../protocols/direct/body.ts'
-import { isStored } from '../../protocols/direct/conversation.ts'
-import type { Conversation, Done, Draft } from '../../protocols/direct/conversation.ts'
+import { hasEnough, isStored } from '../../protocols/direct/conversation.ts'
+import type {
+  Conversation,
+  Copies,
+  Done,
+  Draft,
+  Letter,
+} from '../../protocols/direct/conversation.ts'
 import { findState } from '../../protocols/direct/outbox.ts'
 import { activeSession } from '../../protocols/direct/session.ts'
 import {
@@ -20,7 +26,16 @@ import type { MessageId } from '../../protocols/direct/types.ts'
 import { put } from '../store/types.ts'
 import type { Store } from '../store/types.ts'
 import type { Conversations } from './conversations.ts'
-import { decodeDone, decodeKeyed, encodeKeyed, TABLES, weekOf, weeksKept } from './direct-rows.ts'
+import {
+  decodeCopies,
+  decodeDone,
+  decodeKeyed,
+  decodeLetter,
+  encodeKeyed,
+  TABLES,
+  weekOf,
+  weeksKept,
+} from './direct-rows.ts'
 import type { KeyedMessage } from './direct-rows.ts'
 import { copiesText } from './effect-rows.ts'
 import type { HandoffTaker } from './effect-rows.ts'
@@ -148,13 +163,22 @@ class Service implements DirectMessages {
   async outbox(): Promise<OutboxMessage[]> {
     const { conversations, store } = this.#options
     const waiting: Line[] = []
-    for (const state of await conversations.loaded()) waiting.push(...waitingLines(state))
+    const states = await conversations.loaded()
+    const loaded = new Set(states.map(({ peer }) => peer))
+    for (const state of states) waiting.push(...waitingLines(state))
+    for await (const { key, value } of store.rows(TABLES.outbox)) {
+      if (loaded.has(peerOf(key))) continue
+      const row = await store.get(TABLES.copies, key)
+      const copies = row === undefined ? undefined : decodeCopies(row)
+      waiting.push(...letterLines(peerOf(key), decodeLetter(value), copies))
+    }
+    const known = new Set(waiting.map(({ line }) => line.id))
     for await (const { key, value } of store.rows(TABLES.done)) {
       const done = decodeDone(value)
       // Between two commits a message may be in both places.
       if (done.kind === 'handoff' || done.state === 'handled') continue
-      if (waiting.some(({ line }) => line.id === done.id)) continue
-      waiting.push(doneLine(key.slice(0, key.indexOf('/')) as PeerId, done)) // written from a PeerId
+      if (known.has(done.id)) continue
+      waiting.push(doneLine(peerOf(key), done))
     }
     return waiting.sort((a, b) => a.sentAt - b.sentAt).map(({ line }) => line)
   }
@@ -188,11 +212,20 @@ class Service implements DirectMessages {
 
   async counts(): Promise<DirectCounts> {
     const states = await this.#options.conversations.loaded()
+    const loaded = new Set(states.map(({ peer }) => peer))
     const lines = states.flatMap(waitingLines)
     const count = (state: MessageState): number =>
       lines.filter(({ line }) => line.state === state).length
-    const inbox = await this.#options.inbox.counts()
-    return { ...inbox, queued: count('queued'), stored: count('stored') }
+    let [queued, stored] = [count('queued'), count('stored')]
+    const { store, inbox } = this.#options
+    // Of conversations that are not in memory, what is expired or a handoff is not told apart: it would take reading all.
+    for await (const key of store.keys(TABLES.outbox)) if (!loaded.has(peerOf(key))) queued += 1
+    for await (const { key, value } of store.rows(TABLES.copies)) {
+      if (loaded.has(peerOf(key)) || !hasEnough(decodeCopies(value))) continue
+      queued -= 1
+      stored += 1
+    }
+    return { ...(await inbox.counts()), queued, stored }
   }
 
   #newId(): MessageId {
@@ -276,6 +309,22 @@ function waitingLines({ peer, outbox, retryAt }: Conversation): Line[] {
     }
     return [{ sentAt: letter.sentAt, line }]
   })
+}
+
+/** A letter of a conversation that is not in memory: nothing is known of its attempts. */
+function letterLines(to: PeerId, letter: Letter, found: Copies | undefined): Line[] {
+  const { id, draft, sentAt } = letter
+  if (draft.kind === 'handoff') return []
+  const copies = found?.envelopeId === letter.sealed?.envelopeId ? found : undefined
+  const isKept = copies !== undefined && letter.state === 'queued' && hasEnough(copies)
+  const text = copies === undefined ? null : copiesText(copies)
+  const facts = { copies: text, attempts: 0, nextAttemptAt: null, lastError: null }
+  return [{ sentAt, line: { id, to, state: isKept ? 'stored' : letter.state, ...facts } }]
+}
+
+/** The peer at the beginning of a key, as it was written from a PeerId. */
+function peerOf(key: string): PeerId {
+  return key.slice(0, key.indexOf('/')) as PeerId
 }
 
 function doneLine(to: PeerId, { id, state, sentAt }: Done): Line {

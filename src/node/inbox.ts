@@ -210,7 +210,7 @@ class Boxes implements Inbox {
   async counts(): Promise<{ unread: number; requests: number }> {
     const count = async (table: string): Promise<number> => {
       let rows = 0
-      for await (const _ of this.#options.store.rows(table)) rows += 1
+      for await (const _ of this.#options.store.keys(table)) rows += 1
       return rows
     }
     return { unread: await count(TABLES.inbox), requests: await count(TABLES.request) }

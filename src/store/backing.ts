@@ -23,6 +23,8 @@ export interface Backing {
   batch(changes: readonly Change[]): Promise<void>
   /** Visits a consistent snapshot. */
   visit(range: KeyRange): AsyncIterable<readonly [key: string, value: Bytes]>
+  /** The keys that `visit` would name, without reading values. */
+  keys(range: KeyRange): AsyncIterable<string>
   close(): Promise<void>
 }
 
@@ -38,6 +40,7 @@ export async function openLevel(folder: string): Promise<Backing> {
     get: (key) => level.get(key),
     batch: (changes) => level.batch([...changes], { sync: true }),
     visit: (range) => level.iterator(range),
+    keys: (range) => level.keys(range),
     close: () => level.close(),
   }
 }

@@ -46,6 +46,15 @@ export function makeStore(
         throw storeError(error, `table ${table}`)
       }
     },
+    async *keys(table, range = {}): AsyncIterable<string> {
+      try {
+        for await (const full of backing.keys(boundsOf(table, range))) {
+          yield full.slice(table.length + 1)
+        }
+      } catch (error) {
+        throw storeError(error, `table ${table}`)
+      }
+    },
     async commit(ops) {
       if (ops.length > 0) await writer.commit(ops.map(toChange))
     },

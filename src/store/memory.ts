@@ -7,6 +7,11 @@ import { compareUtf8 } from './database.ts'
 export function openMemory(rows: Map<string, Bytes> = new Map<string, Bytes>()): Backing {
   const within = (key: string, { gte, lt }: KeyRange): boolean =>
     compareUtf8(key, gte) >= 0 && compareUtf8(key, lt) < 0
+  const keysIn = (range: KeyRange): string[] => {
+    const keys = [...rows.keys()].filter((key) => within(key, range)).sort(compareUtf8)
+    if (range.reverse) keys.reverse()
+    return range.limit < 0 ? keys : keys.slice(0, range.limit)
+  }
   return {
     get: (key) => Promise.resolve(rows.get(key)),
     batch(changes) {
@@ -17,12 +22,12 @@ export function openMemory(rows: Map<string, Bytes> = new Map<string, Bytes>()):
       return Promise.resolve()
     },
     visit(range) {
-      const keys = [...rows.keys()].filter((key) => within(key, range)).sort(compareUtf8)
-      if (range.reverse) keys.reverse()
-      const wanted = range.limit < 0 ? keys : keys.slice(0, range.limit)
-      const snapshot = wanted.map((key) => [key, rows.get(key) ?? new Uint8Array(0)] as const)
+      const snapshot = keysIn(range).map(
+        (key) => [key, rows.get(key) ?? new Uint8Array(0)] as const,
+      )
       return iterate(snapshot)
     },
+    keys: (range) => iterate(keysIn(range)),
     close: () => Promise.resolve(),
   }
 }

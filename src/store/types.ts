@@ -35,6 +35,8 @@ export interface Range {
 export interface Store {
   get(table: string, key: string): Promise<Bytes | undefined>
   rows(table: string, range?: Range): AsyncIterable<Row>
+  /** The keys of those rows alone: nothing is opened, so nothing is authenticated either. */
+  keys(table: string, range?: Range): AsyncIterable<string>
   /**
    * Writes all operations or none; resolves once they are synced to disk. Concurrent calls share one
    * synchronous batch (group commit); their order is the order of the calls.

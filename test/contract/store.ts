@@ -40,6 +40,9 @@ export function runStoreContract(name: string, open: () => Promise<Store>): void
     assert.equal(await keys(store, 't', { reverse: true, limit: 2 }), ['\u{1f600}', 'ä'])
     assert.equal(await keys(store, 't', { prefix: 'a', limit: 1 }), ['a'])
     assert.equal(await keys(store, 'none'), [])
+    const bare: string[] = []
+    for await (const key of store.keys('t', { gt: 'a', lt: 'b', reverse: true })) bare.push(key)
+    assert.equal(bare, ['a/2', 'a/1'])
     await store.close()
   })
 

@@ -158,6 +158,7 @@ test('more unanswered envelopes than the window end the stream', async () => {
       return inner.get(table, key)
     },
     rows: (table, range) => inner.rows(table, range),
+    keys: (table, range) => inner.keys(table, range),
     commit: (ops) => inner.commit(ops),
     close: () => inner.close(),
   }

@@ -75,6 +75,7 @@ test('the batch that saves a first message saves its session and deletes its one
   const store: Store = {
     get: (table, key) => inner.get(table, key),
     rows: (table, range) => inner.rows(table, range),
+    keys: (table, range) => inner.keys(table, range),
     close: () => inner.close(),
     commit: (ops) => {
       batches.push(ops.map((op) => `${op.kind} ${op.table} ${op.key}`))
@@ -390,6 +391,7 @@ test('a store that fails loses nothing: the sender keeps it and sends it again',
   const store: typeof inner = {
     get: (table, key) => inner.get(table, key),
     rows: (table, range) => inner.rows(table, range),
+    keys: (table, range) => inner.keys(table, range),
     close: () => inner.close(),
     commit: (ops) =>
       failing

@@ -59,6 +59,7 @@ async function failAfter(home: Home, commits: number): Promise<void> {
   const failing: Store = {
     get: (table, key) => store.get(table, key),
     rows: (table, range) => store.rows(table, range),
+    keys: (table, range) => store.keys(table, range),
     close: () => store.close(),
     commit: (ops) => (left-- > 0 ? store.commit(ops) : Promise.reject(new Error('power is gone'))),
   }

@@ -185,6 +185,7 @@ function lyingStore(): Store {
   return {
     get: (table, key) => store.get(table, key),
     rows: (table, range) => store.rows(table, range),
+    keys: (table, range) => store.keys(table, range),
     close: () => store.close(),
     commit: (ops) => store.commit(ops.filter(({ table }) => !isForgotten(table))),
   }
