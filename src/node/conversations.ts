@@ -42,9 +42,8 @@ import type { PrekeyKeeper } from './prekey-keeper.ts'
 export const LOADED_MAX = 1_024
 /** Conversations taken up by themselves at once: each may dial, and fetch a bundle. */
 export const TAKEN_UP_MAX = 32
-/** How often more of them are taken up, and how long after it was unloaded one that has work is. */
+/** How often more of them are taken up; one that was unloaded with work comes after RETRY_MS_MAX. */
 const TAKE_UP_INTERVAL_MS: number = SECOND_MS
-const PARKED_MS: number = RETRY_MS_MAX
 /** Envelopes one `drawn` event may seal. */
 const DRAWS_PER_EVENT = 64
 /** The longest sleep of a timer: Node's own limit is about 24 days. */
@@ -431,9 +430,8 @@ export class Conversations implements DirectSink {
   /** Takes up parked conversations, as far as those before them have got somewhere. */
   #takeUp(): void {
     const settling = [...this.#running.values()].filter(isSettling).length
-    for (const peer of this.#parked.take(TAKEN_UP_MAX - settling, this.#options.now())) {
-      this.#get(peer)
-    }
+    const taken = this.#parked.take(TAKEN_UP_MAX - settling, this.#options.now())
+    for (const peer of taken) this.#get(peer)
   }
 
   /** Unloads conversations in which nothing is under way, the longest known first; those with work are parked. */
@@ -443,7 +441,7 @@ export class Conversations implements DirectSink {
       if (running.newest === undefined || running.busy > 0 || !isAtRest(running.newest)) continue
       clearTimeout(running.timer)
       this.#running.delete(peer)
-      if (hasWork(running.newest)) this.#parked.add(peer, this.#options.now() + PARKED_MS)
+      if (hasWork(running.newest)) this.#parked.add(peer, this.#options.now() + RETRY_MS_MAX)
     }
   }
 }
