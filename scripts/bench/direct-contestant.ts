@@ -54,7 +54,7 @@ class End {
     const before = this.load(other)
     const body = say(1, new Uint8Array(CONTENT_BYTES))
     const draw = randomBytes(SEAL_DRAW_BYTES)
-    const sealed = valueOf(this.#operations.seal(this.agent.own, before, body, draw))
+    const sealed = valueOf(this.#operations.seal(this.agent.own, before, body, draw, NOW))
     this.#save(before, sealed.sessions)
     return sealed.envelope
   }

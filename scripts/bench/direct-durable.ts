@@ -15,6 +15,7 @@ import { randomBytes } from '../../src/crypto/random.ts'
 import { createHost } from '../../src/host/host.ts'
 import type { FrameStream, Host } from '../../src/host/types.ts'
 import { openDirect } from '../../src/node/direct.ts'
+import { QUIET_LOG } from '../../src/node/log.ts'
 import type { DirectMessages } from '../../src/node/direct-messages.ts'
 import { openEventLog } from '../../src/node/events.ts'
 import { hostStorage } from '../../src/node/host-storage.ts'
@@ -125,6 +126,7 @@ async function startSender(folder: string, peer: Peer): Promise<Sender> {
     secret: identity.secret.reveal(),
     open: true,
     regressed: false,
+    log: QUIET_LOG,
   })
   stack.defer(() => direct.close())
   await direct.start()

@@ -49,7 +49,7 @@ function makeSample(): Sample {
     to.open(from.seal(say(1)).envelope)
   }
   const { envelope, envelopeId, at } = alice.seal(say(2, new Uint8Array(CONTENT_BYTES)))
-  const sealed = { envelope, envelopeId, at, receipts: [], withdrawals: [] }
+  const sealed = { envelope, envelopeId, at, receipts: [], withdrawals: [], offersKey: false }
   return { sessions: alice.sessions, sealed }
 }
 
@@ -95,7 +95,15 @@ export async function buildHome(folder: string, size: HomeSize): Promise<void> {
     ops.push(...outgoingRows(peer, sample, size.outgoing, now))
     for (let sequence = 1; sequence <= size.incoming; sequence++) {
       const message = { id: newId(), sequence, sentAt: now, content }
-      ops.push(...inbox.saveMessage(peer, { message, receivedAt: now, gap: false, late: false }))
+      ops.push(
+        ...inbox.saveMessage(peer, {
+          message,
+          receivedAt: now,
+          via: 'direct' as const,
+          gap: false,
+          late: false,
+        }),
+      )
       ops.push(...inbox.saveSeen(peer, formatHex(randomBytes(32)) as EnvelopeId, message.id))
     }
     if (made % PEERS_PER_COMMIT > 0 && made < size.peers) continue

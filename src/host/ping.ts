@@ -1,4 +1,5 @@
 // Round trips on one stream held open: what an application meets, without the cost of opening a stream. Floor 1.
+import { pipe } from 'it-pipe'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { equalBytes } from '../../protocols/base/bytes.ts'
 import type { Bytes } from '../../protocols/base/bytes.ts'
@@ -25,14 +26,23 @@ export const PING_OPTIONS: ProtocolOptions = {
 
 /** Answers each ping with itself; anything else ends the stream. */
 export async function servePing(stream: FrameStream): Promise<void> {
-  for await (const frame of stream.frames) {
-    if (frame.length !== PING_BYTES) {
-      stream.abort(new ConclaveError('CODEC_LENGTH', `ping of ${frame.length} bytes`))
-      return
-    }
-    await stream.send(frame)
+  try {
+    await pipe(stream.frames, checkPings, async (pings) => {
+      for await (const ping of pings) await stream.send(ping)
+    })
+    await stream.close()
+  } catch (error) {
+    stream.abort(error instanceof Error ? error : undefined)
   }
-  await stream.close()
+}
+
+async function* checkPings(frames: AsyncIterable<Bytes>): AsyncGenerator<Bytes> {
+  for await (const frame of frames) {
+    if (frame.length !== PING_BYTES) {
+      throw new ConclaveError('CODEC_LENGTH', `ping of ${frame.length} bytes`)
+    }
+    yield frame
+  }
 }
 
 /** Result of `pingPeer`. */
