@@ -304,6 +304,8 @@ export type ConversationEffect =
   | { readonly kind: 'befriend' }
   | { readonly kind: 'archive'; readonly id: MessageId }
   | { readonly kind: 'reportIdentity' }
+  /** A session was replaced out of turn, by this agent or by the peer: rare, and worth a look. */
+  | { readonly kind: 'reportReset'; readonly by: 'self' | 'peer' }
   | {
       readonly kind: 'report'
       readonly id: MessageId

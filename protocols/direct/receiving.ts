@@ -184,6 +184,7 @@ function takeControl(turn: Turn, control: Control, { session }: Opened): void {
       // The active session is now the one that the reset came in.
       if (!mayFollowReset(turn)) return
       turn.clear('renewal')
+      turn.ask({ kind: 'reportReset', by: 'peer' })
       unseal(turn, ({ at }) => at.session !== session.id)
       return
     case 'withdrawn': {

@@ -166,6 +166,7 @@ export function openSession(turn: Turn, fetched: Fetched, draws: InitiateDraws):
   turn.clear('renewal')
   if (renewal === 'reset' || renewal === 'renew') {
     renewalOpened(turn)
+    turn.ask({ kind: 'reportReset', by: 'self' })
     unseal(turn, () => true)
   }
   if (renewal === 'reset') {

@@ -354,6 +354,7 @@ export class Conversations implements DirectSink {
       case 'befriend':
       case 'archive':
       case 'reportIdentity':
+      case 'reportReset':
     }
   }
 

@@ -113,6 +113,10 @@ export function effectRows(
       const fact = { peerId: peer, name: book.nameOf(peer), identityChanged: true }
       return { rows: events.append('peer', fact) }
     }
+    case 'reportReset': {
+      const fact = { peerId: peer, name: book.nameOf(peer), sessionResetBy: effect.by }
+      return { rows: events.append('peer', fact) }
+    }
     case 'report': {
       if (effect.draft === 'handoff') return NO_ROWS
       const { id, state } = effect

@@ -15,6 +15,7 @@ import type { Lease } from '../../../protocols/mailbox/types.ts'
 import type { MailboxClient } from '../../handlers/mailbox-client.ts'
 import type { DepositEffect } from '../conversations.ts'
 import type { Heard } from '../conversation-queries.ts'
+import type { NodeLog } from '../log.ts'
 import type { ContactRecords } from './contact-records.ts'
 
 /* Implementation constants: ours to tune. */
@@ -29,6 +30,7 @@ export interface DepositsOptions {
   readonly now: () => TimeMs
   readonly records: ContactRecords
   readonly client: MailboxClient
+  readonly log: NodeLog
   /** Tells the conversation what came of it. */
   readonly tell: (peer: PeerId, heard: Heard) => void
 }
@@ -131,6 +133,9 @@ export class Deposits {
       }
       return undefined
     } catch (error) {
+      if (!signal.aborted) {
+        this.#options.log.debug({ peer, custodian, error: String(error) }, 'a deposit was refused')
+      }
       return codeOf(error)
     }
   }
