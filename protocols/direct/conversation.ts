@@ -265,6 +265,8 @@ export type ConversationEvent = { readonly at: Moment } & (
       readonly prekeys: PrekeyLookup
       /** The request box has no room for any stranger. */
       readonly isBoxFull: boolean
+      /** A stranger, too, may be told that its one-time prekey was used up: a bounded number of them are. */
+      readonly mayRenew: boolean
       readonly found?: Found
     }
   | { readonly kind: 'linkOpened' }

@@ -34,7 +34,7 @@ export function receive(turn: Turn, event: Received): void {
   const opened = kit.sessions.open(kit.own, state.sessions, event.prekeys, incoming.envelope, nowMs)
   if (opened.ok) take(turn, incoming, opened.value, found)
   else if (found === undefined) turn.ask({ kind: 'lookUp', incoming })
-  else refuse(turn, incoming, opened.code)
+  else refuse(turn, event, opened.code)
 }
 
 function hasRoom({ state }: Turn, isBoxFull: boolean): boolean {
@@ -52,9 +52,12 @@ function repeat(turn: Turn, incoming: Incoming, message: Receipt | undefined): v
   answer(turn, incoming, 'accepted')
 }
 
-function refuse(turn: Turn, incoming: Incoming, code: ErrorCode): void {
-  // Only a contact may cause a session: else strangers could make this agent fetch bundles at will.
-  if (turn.state.trust === 'contact' && isLost(code)) requestRenewal(turn, 'reset')
+function refuse(turn: Turn, { incoming, mayRenew }: Received, code: ErrorCode): void {
+  // A custodian carries no answer back, so a sender whose one-time prekey was used up hears it in a session of ours.
+  const isUnheard = code === 'PREKEYS_CONSUMED' && incoming.via === 'mailbox'
+  // Only a contact may cause a session at will: else strangers could make this agent fetch bundles.
+  const isContact = turn.state.trust === 'contact'
+  if (isContact ? isLost(code) || isUnheard : isUnheard && mayRenew) requestRenewal(turn, 'reset')
   answer(turn, incoming, statusOf(code))
 }
 

@@ -19,6 +19,7 @@ import { SEAL_DRAW_BYTES } from '../../protocols/direct/envelope-seal.ts'
 import { makeConversationStep } from '../../protocols/direct/machine.ts'
 import type { StepConversation } from '../../protocols/direct/machine.ts'
 import type { SessionOperations } from '../../protocols/direct/sessions.ts'
+import { TokenBuckets } from '../../protocols/base/token-bucket.ts'
 import { STRANGERS_ENVELOPES_MAX } from '../../protocols/direct/types.ts'
 import type { EnvelopeId, MessageId } from '../../protocols/direct/types.ts'
 import type { Via } from '../../protocols/direct/receive-order.ts'
@@ -83,6 +84,9 @@ export interface ConversationsOptions {
 /** An envelope for the peer's custodians. */
 export type DepositEffect = Extract<ConversationEffect, { kind: 'deposit' }>
 
+/** Envelopes of strangers looked at for a one-time prekey that was used up: each may cost fetching a bundle. */
+const STRANGER_RENEWALS = { burst: 64, perSecond: 1 } as const
+
 interface Running {
   readonly driver: Driver<Conversation, ConversationEvent>
   /** The newest state computed; undefined until loaded. */
@@ -101,6 +105,7 @@ export class Conversations implements DirectSink {
   readonly #step: StepConversation
   readonly #running = new Map<PeerId, Running>()
   readonly #parked = new Parked()
+  readonly #renewals = new TokenBuckets<'all'>(STRANGER_RENEWALS, 1)
   #taking: NodeJS.Timeout | undefined
   readonly #ports: EffectPorts
   readonly #answers = new Map<number, (status: ResultStatus) => void>()
@@ -369,6 +374,7 @@ export class Conversations implements DirectSink {
       incoming,
       prekeys: this.#options.keeper.lookup,
       isBoxFull: this.#requests >= STRANGERS_ENVELOPES_MAX,
+      mayRenew: incoming.via === 'mailbox' && this.#mayRenew(running),
       ...(found !== undefined && { found }),
     }
     this.#dispatch(running, heard).catch(() => {
@@ -376,6 +382,10 @@ export class Conversations implements DirectSink {
       this.#answer(incoming, 'busy')
       this.#resumeLater(peer, running)
     })
+  }
+
+  #mayRenew({ newest }: Running): boolean {
+    return newest?.trust !== 'contact' && this.#renewals.take('all', this.#options.now())
   }
 
   #answer({ token }: Incoming, status: ResultStatus): void {

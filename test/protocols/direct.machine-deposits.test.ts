@@ -5,6 +5,7 @@ import { toTimeMs } from '../../protocols/base/time.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { isStored } from '../../protocols/direct/conversation.ts'
 import type { ConversationEffect, EnvelopeRef } from '../../protocols/direct/conversation.ts'
+import type { Opened } from '../../protocols/direct/sessions.ts'
 import { MAILBOX_TTL_MS, REACH_WAIT_MS } from '../../protocols/direct/types.ts'
 import { native } from '../../src/crypto/native.ts'
 import { makeAgent, NOW } from '../support/direct-cast.ts'
@@ -199,6 +200,37 @@ test('no answer, no custodian and no stranger makes a message delivered: only it
   forged[forged.length - 20]! ^= 1
   assert.equal(states(alice.receive({ envelope: forged, ref: asked.ref })), [])
   assert.equal(states(alice.receive({ envelope: receipt, ref: asked.ref })), ['handled'])
+})
+
+test('a sender whose one-time prekey a custodian gave to two hears of it in a session of the recipient', () => {
+  for (const [via, mayRenew, hears] of [
+    ['mailbox', true, true],
+    ['mailbox', false, false],
+    ['direct', true, false],
+  ] as const) {
+    const [alice, bob] = pairUp(native, { bobTrusts: 'stranger' })
+    alice.submit('first')
+    alice.hear({ kind: 'linkFailed', code: 'NETWORK_UNREACHABLE' })
+    const [asked] = deposits(alice.fetchFrom(bob, 'pair'))
+    assert.ok(asked)
+    // Another requester got the same entry, and came first.
+    const used = { signedPrekeyId: 1, kemPrekeyId: 3, baseKey: new Uint8Array(32) }
+    bob.agent.consume({ consumed: { tuple: used, oneTimeId: 3 } } as Opened)
+    bob.via = via
+    bob.mayRenew = mayRenew
+    bob.receive({ envelope: asked.envelope, ref: asked.ref })
+    assert.is(bob.answers.at(-1), 'prekeyConsumed')
+    assert.is(bob.state.renewal === 'reset', hears, `${via}, ${String(mayRenew)}`)
+    if (!hears) continue
+    bob.hear({ kind: 'linkFailed', code: 'NETWORK_UNREACHABLE' })
+    const [reset] = deposits(bob.fetchFrom(alice))
+    assert.ok(reset)
+    const anew = deposits(alice.receive({ envelope: reset.envelope, ref: reset.ref }))
+    assert.is(anew.length, 1, 'sealed anew, for custodians')
+    bob.receive({ envelope: anew[0]!.envelope, ref: anew[0]!.ref })
+    assert.is(bob.answers.at(-1), 'accepted')
+    assert.is(bob.state.requests.length, 1)
+  }
 })
 
 test.run()

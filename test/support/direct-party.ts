@@ -45,6 +45,8 @@ export class Party {
   state: Conversation
   nowMs: TimeMs = NOW
   isBoxFull = false
+  mayRenew = true
+  via: 'direct' | 'mailbox' = 'direct'
   lastEffects: readonly ConversationEffect[] = []
   /** Statuses answered so far. */
   readonly answers: ResultStatus[] = []
@@ -109,8 +111,8 @@ export class Party {
   }
 
   /** Hears the other's bundle. */
-  fetchFrom(other: Party): readonly ConversationEffect[] {
-    const fetched = fetchFrom(other.agent)
+  fetchFrom(other: Party, entry?: 'pair' | 'ec'): readonly ConversationEffect[] {
+    const fetched = fetchFrom(other.agent, entry)
     const draws = valueOf(this.operations.drawInitiation(fetched, this.#draw))
     return this.hear({ kind: 'bundleFetched', fetched, draws }, 64)
   }
@@ -170,7 +172,7 @@ export class Party {
     const token = ++this.#token
     const { envelope } = sent
     const envelopeId = envelopeIdOf(this.#primitives, envelope)
-    const incoming = { token, envelope, envelopeId, via: 'direct' } as const
+    const incoming = { token, envelope, envelopeId, via: this.via }
     return this.#receive(incoming)
   }
 
@@ -231,6 +233,7 @@ export class Party {
       incoming,
       prekeys: this.agent.prekeys,
       isBoxFull: this.isBoxFull,
+      mayRenew: this.mayRenew,
       ...(found !== undefined && { found }),
     })
     const lookUp = effects.find((one) => one.kind === 'lookUp')
