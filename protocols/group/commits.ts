@@ -6,14 +6,14 @@ import { invariant } from '../base/errors.ts'
 import { peerIdToBytes } from '../base/ids.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
-import { adopt, takeVote } from './adoption.ts'
+import { adopt, endMembership, takeVote } from './adoption.ts'
 import { admit, leadsTo, nodeOf } from './chain.ts'
-import { signRecord } from './commit-record.ts'
+import { signRecord, verifyRecord } from './commit-record.ts'
 import { sameRef } from './ids.ts'
 import type { Job, JobResult } from './jobs.ts'
 import { sealBody } from './keys.ts'
 import type { EngineCode, Proposal } from './mls-engine.ts'
-import { encodePolicy, isAdmin, withRole } from './policy.ts'
+import { encodePolicy, isAdmin, outranks, withRole } from './policy.ts'
 import { isFinal, selectTip } from './selection.ts'
 import type { Change, DueWelcome, GroupState, Intent } from './state.ts'
 import type { GroupTurn } from './turn.ts'
@@ -27,7 +27,7 @@ import type {
   RecordRemove,
   View,
 } from './types.ts'
-import { isMember, nextRef, policyHash, policyWithout, rosterHash } from './view.ts'
+import { isMember, isRemovalBy, nextRef, policyHash, policyWithout, rosterHash } from './view.ts'
 
 const NONCE_BYTES = 12
 
@@ -90,7 +90,8 @@ export function leaveDueAt(primitives: Primitives, state: GroupState, leaver: Pe
   for (const peer of roster.keys()) {
     if (peer !== leaver && compareBytes(rankOf(peer), own) < 0) rank += 1
   }
-  return pending.heardAt + rank * SETTLE_MS
+  const settleMs = pending.kind === 'tombstone' ? SETTLE_MS / 4 : SETTLE_MS
+  return pending.heardAt + rank * settleMs
 }
 
 interface Plan {
@@ -103,12 +104,12 @@ interface Plan {
 
 /** The commit to be made next, if something is asked for. */
 export function commitJob(turn: GroupTurn): Job | undefined {
-  const { state, view } = turn
+  const { state } = turn
   const open = state.intents.filter(({ committedIn }) => committedIn === undefined)
   // After a refusal one by one, so that what is wrong with one does not hold up the others.
   const batch = open.some(({ attempts }) => attempts > 0) ? open.slice(0, 1) : open
   const leaves = [...state.leaves.keys()].filter(
-    (peer) => leaveDueAt(turn.primitives, state, peer) <= turn.nowMs && mayExecute(view, peer),
+    (peer) => leaveDueAt(turn.primitives, state, peer) <= turn.nowMs && mayExecute(turn, peer),
   )
   if (batch.length === 0 && leaves.length === 0) return undefined
   const { proposals } = planOf(turn, batch, leaves)
@@ -116,8 +117,18 @@ export function commitJob(turn: GroupTurn): Job | undefined {
   return { kind: 'commit', parent: state.tip, proposals, intents, leaves, nowMs: turn.nowMs }
 }
 
-function mayExecute({ roster, policy }: View, leaver: PeerId): boolean {
-  return roster.has(leaver) && policy.admins.some(({ peer }) => peer !== leaver)
+function mayExecute({ state, view, primitives }: GroupTurn, leaver: PeerId): boolean {
+  const { roster, policy } = view
+  if (!roster.has(leaver) || !policy.admins.some(({ peer }) => peer !== leaver)) return false
+  const pending = state.leaves.get(leaver)
+  if (pending?.kind !== 'tombstone' || isAdmin(policy, state.self))
+    return leaver !== state.self.peer
+  const { groupId } = state
+  const member = { peer: leaver, gen: pending.gen }
+  return (
+    leaver !== state.self.peer &&
+    isRemovalBy(primitives, pending.bytes, { groupId, policy, member })
+  )
 }
 
 function planOf(turn: GroupTurn, intents: readonly Intent[], leaves: readonly PeerId[]): Plan {
@@ -129,12 +140,18 @@ function planOf(turn: GroupTurn, intents: readonly Intent[], leaves: readonly Pe
   const removed: MemberRef[] = []
   for (const peer of leaves) {
     const gen = view.roster.get(peer)
-    const bytes = state.leaves.get(peer)?.bytes
-    if (gen === undefined || bytes === undefined) continue
-    evidence.push(bytes)
+    const pending = state.leaves.get(peer)
+    if (gen === undefined || pending === undefined) continue
+    const { bytes, kind } = pending
     removed.push({ peer, gen })
-    removes.push({ member: { peer, gen }, evidence: turn.primitives.sha256(bytes) })
     proposals.push({ kind: 'remove', peer })
+    // An admin needs no evidence for what another branch did.
+    if (kind === 'tombstone' && isAdmin(view.policy, state.self)) {
+      removes.push({ member: { peer, gen } })
+      continue
+    }
+    if (!evidence.includes(bytes)) evidence.push(bytes)
+    removes.push({ member: { peer, gen }, evidence: turn.primitives.sha256(bytes) })
   }
   for (const { change } of intents) {
     if (isDone(change, view)) continue
@@ -313,13 +330,49 @@ export function takeLeave(turn: GroupTurn, bytes: Bytes, author: MemberRef): voi
   const known = turn.state.leaves.get(author.peer)
   if (!isMember(turn.view, author)) return
   if (known !== undefined && equalBytes(known.bytes, bytes)) return
-  const pending = { bytes, heardAt: turn.nowMs }
+  const pending = { bytes, heardAt: turn.nowMs, gen: author.gen, kind: 'leave' as const }
   turn.change({ leaves: new Map(turn.state.leaves).set(author.peer, pending) })
+}
+
+/**
+ * Notes whom another branch removed and this one did not: a removal anywhere is one everywhere (spec.md §4.7). What
+ * somebody did who is gone here as well does not count.
+ */
+export function reviewTombstones(turn: GroupTurn): void {
+  const { chain, tip } = turn.state
+  if (chain === turn.before.chain && tip === turn.before.tip) return
+  const { roster, policy } = turn.view
+  for (const { record, entry, failed } of chain.nodes.values()) {
+    const { author } = record
+    if (failed || (!isMember(turn.view, author) && !isAdmin(policy, author))) continue
+    for (const { member, evidence } of record.removes) {
+      const { peer, gen } = member
+      if (roster.get(peer) !== gen || turn.state.leaves.get(peer)?.kind === 'tombstone') continue
+      if (peer === turn.state.self.peer) {
+        const authority = evidence === undefined ? author : citedAuthor(turn, entry, evidence)
+        // Every branch will follow whoever ranks above: there is nothing to wait for.
+        if (authority !== undefined && outranks(policy, authority, member)) {
+          endMembership(turn, 'removed')
+          return
+        }
+      }
+      const pending = { bytes: entry.record, heardAt: turn.nowMs, gen, kind: 'tombstone' as const }
+      turn.change({ leaves: new Map(turn.state.leaves).set(peer, pending) })
+    }
+  }
+}
+
+/** Who made the removal that a commit cites. */
+function citedAuthor(turn: GroupTurn, entry: RecordEntry, hash: Bytes): MemberRef | undefined {
+  const { primitives } = turn
+  const bytes = entry.evidence.find((one) => equalBytes(primitives.sha256(one), hash))
+  const record = bytes === undefined ? undefined : verifyRecord(primitives, bytes)
+  return record?.ok === true ? record.value.author : undefined
 }
 
 /** Forgets the Leaves of those who are gone. */
 export function reviewLeaves(turn: GroupTurn): void {
   const { leaves } = turn.state
-  const left = [...leaves].filter(([peer]) => turn.view.roster.has(peer))
+  const left = [...leaves].filter(([peer, { gen }]) => turn.view.roster.get(peer) === gen)
   if (left.length !== leaves.size) turn.change({ leaves: new Map(left) })
 }

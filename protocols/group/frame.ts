@@ -27,8 +27,8 @@ const TAG_BYTES = 16
 const HEAD_BYTES = 1 + GEN_TAG_BYTES + 4
 /** Octets of a frame beside its content. */
 export const FRAME_OVERHEAD_BYTES: number = HEAD_BYTES + NONCE_BYTES + TAG_BYTES
-/** Largest piece of evidence: a Leave. */
-const EVIDENCE_BYTES_MAX = LEAVE_BYTES
+/** All evidence of one commit: Leaves, and records of other branches, which fit as long as they are of the usual size. */
+const EVIDENCE_BYTES_MAX: number = MEMBERS_MAX * (LEAVE_BYTES + 4)
 const KINDS = { app: 1, commit: 2, acks: 3, leave: 7 } as const
 
 /** What a frame says before it is opened. */
@@ -148,7 +148,7 @@ export function encodeEntry({ record, evidence, body }: RecordEntry): Bytes {
 export function decodeEntry(bytes: Bytes): Decoded<RecordEntry> {
   const reader = makeReader(bytes)
   const record = readVec(reader, RECORD_BYTES_MAX)
-  const list = readVec(reader, MEMBERS_MAX * (EVIDENCE_BYTES_MAX + 4))
+  const list = readVec(reader, EVIDENCE_BYTES_MAX)
   const body = readVec(reader, SEALED_BODY_BYTES_MAX)
   if (record === undefined || list === undefined || body === undefined || !reader.done) {
     return refused('CODEC_LENGTH')

@@ -20,6 +20,7 @@ import {
   leaveDueAt,
   reviewIntents,
   reviewLeaves,
+  reviewTombstones,
   reviewWelcomes,
   sendWelcomes,
   takeCommitted,
@@ -334,6 +335,8 @@ function settle(turn: GroupTurn): void {
     reviewOutbox(turn)
   }
   reviewLeaves(turn)
+  reviewTombstones(turn)
+  if (!isActive(turn.state)) return
   startJob(turn) // may move the tip to an epoch that is held
   reviewIntents(turn)
   if (selectTip(turn.state.chain, turn.state.votes) === turn.state.tip) {
@@ -363,6 +366,8 @@ function ownJob(turn: GroupTurn): Job | undefined {
 
 /** Nothing is said to somebody whose removal is not made, or has lost; nor under keys that are to be replaced. */
 function mustCommitFirst({ state }: GroupTurn): boolean {
+  // Somebody whom another branch removed would hear it.
+  if ([...state.leaves.values()].some(({ kind }) => kind === 'tombstone')) return true
   return state.intents.some(
     ({ change: { kind }, committedIn }) =>
       committedIn === undefined && (kind === 'remove' || kind === 'rekey'),

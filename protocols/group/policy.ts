@@ -58,6 +58,13 @@ export function isAdmin(policy: Policy, ref: MemberRef): boolean {
   return policy.admins.some((admin) => sameRef(admin, ref))
 }
 
+/** True if an admin ranks above a member: admins in their order, all others below them. */
+export function outranks(policy: Policy, admin: MemberRef, other: MemberRef): boolean {
+  const rankOf = (ref: MemberRef): number => policy.admins.findIndex((one) => sameRef(one, ref))
+  const [rank, otherRank] = [rankOf(admin), rankOf(other)]
+  return rank >= 0 && (otherRank < 0 || rank < otherRank)
+}
+
 /** The policy after giving or taking the role of admin; new admins rank last. */
 export function withRole(policy: Policy, ref: MemberRef, role: 'admin' | 'member'): Policy {
   const others = policy.admins.filter((admin) => admin.peer !== ref.peer)

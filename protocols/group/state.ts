@@ -83,10 +83,13 @@ export interface DueWelcome {
   readonly dueAt: TimeMs
 }
 
-/** Another member's Leave, until somebody executes it. */
+/** A member that is to be removed, until somebody does it: by its own Leave, or because another branch removed it. */
 export interface PendingLeave {
+  /** Its Leave, or the record that removed it. */
   readonly bytes: Bytes
   readonly heardAt: TimeMs
+  readonly gen: number
+  readonly kind: 'leave' | 'tombstone'
 }
 
 /** A message that waits for its epoch. */

@@ -6,11 +6,12 @@ import { decoded, refused } from '../base/decode.ts'
 import type { Decoded } from '../base/decode.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
+import { verifyRecord } from './commit-record.ts'
 import { encodeRef, sameRef } from './ids.ts'
 import { encodePolicy, isAdmin } from './policy.ts'
 import { verifyLeave } from './signed-notes.ts'
 import { GENERATION_EPOCHS, MEMBERS_MAX } from './types.ts'
-import type { CommitRecord, MemberRef, Policy, RecordEntry, View } from './types.ts'
+import type { CommitRecord, GroupId, MemberRef, Policy, RecordEntry, View } from './types.ts'
 
 /** Why a record does not follow from its parent. */
 export type ViewCode =
@@ -93,8 +94,12 @@ export function viewAfter(
     if (roster.get(member.peer) !== member.gen) return refused('GROUP_NOT_MEMBER')
     if (member.peer === record.author.peer) return refused('GROUP_COMMIT_INVALID')
     const leave = cited.find((one) => hash !== undefined && equalBytes(one.hash, hash))?.bytes
-    if (hash !== undefined && !isLeaveOf(primitives, leave, record, member)) {
-      return refused('GROUP_COMMIT_INVALID')
+    if (hash !== undefined && leave === undefined) return refused('GROUP_COMMIT_INVALID')
+    if (leave !== undefined && !isLeaveOf(primitives, leave, record, member)) {
+      const { groupId } = record
+      if (!isRemovalBy(primitives, leave, { groupId, policy: parent.policy, member })) {
+        return refused('GROUP_COMMIT_INVALID')
+      }
     }
     if (hash === undefined && !authority) return refused('GROUP_NOT_ADMIN')
     roster.delete(member.peer)
@@ -123,13 +128,33 @@ export function viewAfter(
 
 function isLeaveOf(
   primitives: Primitives,
-  bytes: Bytes | undefined,
+  bytes: Bytes,
   record: CommitRecord,
   member: MemberRef,
 ): boolean {
-  const leave = bytes === undefined ? undefined : verifyLeave(primitives, bytes)
-  if (leave?.ok !== true) return false
+  const leave = verifyLeave(primitives, bytes)
+  if (!leave.ok) return false
   return leave.value.groupId === record.groupId && sameRef(leave.value.author, member)
+}
+
+/** What a removal on another branch is measured by. */
+export interface RemovalCheck {
+  readonly groupId: GroupId
+  /** The policy in which its author must be an admin. */
+  readonly policy: Policy
+  readonly member: MemberRef
+}
+
+/** True for a signed record in which an admin removed this very member, on whatever branch. */
+export function isRemovalBy(
+  primitives: Primitives,
+  bytes: Bytes,
+  { groupId, policy, member }: RemovalCheck,
+): boolean {
+  const record = verifyRecord(primitives, bytes)
+  if (!record.ok || record.value.groupId !== groupId) return false
+  if (!isAdmin(policy, record.value.author)) return false
+  return record.value.removes.some((one) => sameRef(one.member, member))
 }
 
 /** Only admins change the policy, but whoever removes an admin that leaves drops it from the list. */

@@ -176,7 +176,7 @@ async function loadPlan(
   if (row === undefined) return { intents: [], leaves: new Map(), welcomes: [] }
   const [intents, leaves, welcomes] = unpackRow(row) as [
     readonly [number, Packed, TimeMs, number, CommitId | null][],
-    readonly [PeerId, Bytes, TimeMs][],
+    readonly [PeerId, Bytes, TimeMs, number, PendingLeave['kind']][],
     readonly [CommitId, PeerId, Bytes, TimeMs][],
   ]
   return {
@@ -185,7 +185,9 @@ async function loadPlan(
       return committedIn === null ? intent : { ...intent, committedIn }
     }),
     leaves: new Map(
-      leaves.map(([peer, bytes, heardAt]): [PeerId, PendingLeave] => [peer, { bytes, heardAt }]),
+      leaves.map(([peer, bytes, heardAt, gen, kind]): [PeerId, PendingLeave] => {
+        return [peer, { bytes, heardAt, gen, kind }]
+      }),
     ),
     welcomes: welcomes.map(([commitId, peer, welcome, dueAt]): DueWelcome => {
       return { commitId, peer, welcome, dueAt }

@@ -177,7 +177,7 @@ export function stateRows(before: GroupState | undefined, after: GroupState): Op
   if (before?.intents !== intents || before.leaves !== leaves || before.welcomes !== welcomes) {
     const row = pack(
       intents.map(packIntent),
-      [...leaves].map(([peer, { bytes, heardAt }]) => [peer, bytes, heardAt]),
+      [...leaves].map(([peer, { bytes, heardAt, gen, kind }]) => [peer, bytes, heardAt, gen, kind]),
       welcomes.map(({ commitId, peer, welcome, dueAt }) => [commitId, peer, welcome, dueAt]),
     )
     ops.push(put(GROUP_TABLES.plan, groupId, row))

@@ -15,7 +15,7 @@ import type { Chain } from '../../protocols/group/chain.ts'
 import { signRecord } from '../../protocols/group/commit-record.ts'
 import { makeGenesis } from '../../protocols/group/founding.ts'
 import { toCommitId, toGroupId } from '../../protocols/group/ids.ts'
-import { withRole } from '../../protocols/group/policy.ts'
+import { outranks, withRole } from '../../protocols/group/policy.ts'
 import { isFinal, isNewer, selectTip } from '../../protocols/group/selection.ts'
 import type { Vote } from '../../protocols/group/selection.ts'
 import { signLeave } from '../../protocols/group/signed-notes.ts'
@@ -176,6 +176,49 @@ test('anybody executes a Leave, with its evidence alone', () => {
   const wish = { by: bob, removes: false_, evidence: [forged] }
   assert.is(refusal(chain, tip, wish), 'GROUP_COMMIT_INVALID')
   assert.is(refusal(chain, tip, { by: bob, removes, evidence: [leave] }), 'taken')
+})
+
+test('anybody removes here whom an admin removed on another branch, citing that record', () => {
+  const [chain, tip] = trio()
+  const elsewhere = (by: SeededPeer, member: MemberRef, groupId = GROUP): Bytes => {
+    const record = recordOn(chain, tip, { by, removes: [{ member: ref(carol) }] })
+    const claimed = { ...record, groupId, removes: [{ member }] }
+    return signRecord(native, by.secret, claimed)
+  }
+  const citing = (bytes: Bytes) => ({
+    by: bob,
+    removes: [{ member: ref(carol), evidence: native.sha256(bytes) }],
+    evidence: [bytes],
+  })
+  assert.is(refusal(chain, tip, citing(elsewhere(alice, ref(carol)))), 'taken')
+  assert.is(
+    refusal(chain, tip, citing(elsewhere(bob, ref(carol)))),
+    'GROUP_COMMIT_INVALID',
+    'no admin',
+  )
+  const older = elsewhere(alice, ref(carol, 2))
+  assert.is(refusal(chain, tip, citing(older)), 'GROUP_COMMIT_INVALID', 'another membership')
+  assert.is(
+    refusal(chain, tip, citing(elsewhere(alice, ref(dave)))),
+    'GROUP_COMMIT_INVALID',
+    'another member',
+  )
+  const otherGroup = toGroupId(new Uint8Array(32).fill(8))
+  const foreign = elsewhere(alice, ref(carol), otherGroup)
+  assert.is(refusal(chain, tip, citing(foreign)), 'GROUP_COMMIT_INVALID', 'another group')
+  const forged = elsewhere(alice, ref(carol)).slice()
+  forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1
+  assert.is(refusal(chain, tip, citing(forged)), 'GROUP_COMMIT_INVALID', 'not signed by the admin')
+})
+
+test('admins rank in their order, all others below them', () => {
+  const policy = { changes: 3, admins: [ref(alice), ref(bob)], name: 'ops' }
+  assert.ok(outranks(policy, ref(alice), ref(bob)))
+  assert.ok(outranks(policy, ref(bob), ref(carol)))
+  assert.not.ok(outranks(policy, ref(bob), ref(alice)))
+  assert.not.ok(outranks(policy, ref(bob), ref(bob)))
+  assert.not.ok(outranks(policy, ref(carol), ref(dave)))
+  assert.not.ok(outranks(policy, ref(alice, 2), ref(bob)), 'another membership')
 })
 
 test('who is added again gets a higher gen; the old one signs nothing any more', () => {

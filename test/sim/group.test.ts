@@ -189,4 +189,79 @@ function check({ all, said }: Run): void {
   }
 }
 
+async function fiveInGroup(seed: number): Promise<{ world: World; all: readonly SimMember[] }> {
+  const { world, all } = makeRun(4 * seed)
+  const [alice, ...others] = all
+  assert.ok(alice)
+  await alice.found()
+  await invite(alice, others.slice(0, 4))
+  await world.timeline.run(MINUTE_MS)
+  const carol = others[1]
+  const gen = carol && alice.view.roster.get(carol.peer)
+  assert.ok(gen)
+  const promotion = { kind: 'role', member: { peer: carol.peer, gen }, role: 'admin' } as const
+  await alice.hear({ kind: 'changesAsked', changes: [promotion] })
+  await world.timeline.run(MINUTE_MS)
+  return { world, all }
+}
+
+test('a removal on one side of a cut is one on the other, though the other side has the votes', async () => {
+  const { world, all } = await fiveInGroup(1)
+  const [alice, bob, carol, dave, erin] = all
+  assert.ok(alice && bob && carol && dave && erin)
+  world.network.part(['alice', 'bob'])
+  const gen = alice.view.roster.get(dave.peer)
+  assert.ok(gen)
+  const removal = { kind: 'remove', member: { peer: dave.peer, gen } } as const
+  await alice.hear({ kind: 'changesAsked', changes: [removal] })
+  for (const one of [carol, erin, carol]) {
+    await one.hear({ kind: 'changesAsked', changes: [{ kind: 'rekey' }] })
+    await world.timeline.run(20_000)
+  }
+  await dave.say('still in here')
+  await world.timeline.run(20_000)
+  assert.not.ok(alice.view.roster.has(dave.peer))
+  assert.ok(carol.view.roster.has(dave.peer))
+  world.network.heal()
+  await world.timeline.run(5 * MINUTE_MS)
+  const left = [alice, bob, carol, erin]
+  assert.is(new Set(left.map(({ authenticator }) => authenticator)).size, 1)
+  for (const one of left) assert.not.ok(one.view.roster.has(dave.peer), one.name)
+  assert.not.ok(dave.isMember)
+  await carol.say('after the removal')
+  await world.timeline.run(MINUTE_MS)
+  const hears = (one: SimMember, text: string): boolean =>
+    one.delivered.some(({ payload }) => textOf(payload.body) === text)
+  for (const one of [alice, bob, erin]) assert.ok(hears(one, 'after the removal'), one.name)
+  assert.not.ok(hears(dave, 'after the removal'))
+})
+
+test('nothing is said to somebody whom another branch removed, not even before the removal is made here', async () => {
+  const { world, all } = await fiveInGroup(2)
+  const [alice, , carol, dave] = all
+  assert.ok(alice && carol && dave)
+  world.network.part(['alice'])
+  const gen = alice.view.roster.get(dave.peer)
+  assert.ok(gen)
+  const removal = { kind: 'remove', member: { peer: dave.peer, gen } } as const
+  await alice.hear({ kind: 'changesAsked', changes: [removal] })
+  await carol.hear({ kind: 'changesAsked', changes: [{ kind: 'rekey' }] })
+  await world.timeline.run(20_000)
+  // Carol learns of the removal from its record alone, asks to speak in the same moment, and cannot yet remove.
+  const record = [...(alice.state?.chain.nodes.values() ?? [])].find(
+    (node) => node.record.removes.length > 0,
+  )
+  assert.ok(record)
+  const { published } = carol
+  const before = published.length
+  await carol.hear({ kind: 'recordsHeard', entries: [record.entry] })
+  await carol.say('not for Dave')
+  world.network.heal()
+  await world.timeline.run(5 * MINUTE_MS)
+  assert.ok(published.length > before)
+  const heard = dave.delivered.map(({ payload }) => textOf(payload.body))
+  assert.not.ok(heard.includes('not for Dave'))
+  assert.ok(alice.delivered.some(({ payload }) => textOf(payload.body) === 'not for Dave'))
+})
+
 test.run()
