@@ -65,4 +65,34 @@ test('sender and recipient are never on at the same time, and one custodian of t
   )
 })
 
+test('a Welcome waits in the mailbox of who is away, and its inviter may go', async () => {
+  await using bench = new Bench()
+  const rita = await bench.start('rita', '--mailbox')
+  const mesh = ['--bootstrap', rita.ticket]
+  const bob = await bench.start('bob', '--open', ...mesh)
+  await hasCustodians(bob, 1)
+  await new Promise((resolve) => setTimeout(resolve, 2_000))
+  await bob.end('SIGKILL')
+  const alice = await bench.start('alice', ...mesh)
+  await alice.run('group', 'create', 'ops')
+  await until('a key package of Bob', async () => {
+    const invited = await alice.try(['group', 'invite', 'ops', bob.peerId])
+    return invited.code === 0
+  })
+  await until('the Welcome is with the custodian', async () => {
+    const [info] = await alice.run('group', 'info', 'ops')
+    return (info?.['members'] as unknown[]).length === 2
+  })
+  await new Promise((resolve) => setTimeout(resolve, 8_000))
+  await alice.end('SIGKILL')
+  const back = await bench.start('bob', '--open', ...mesh)
+  await until('Bob is in the group', async () => (await back.run('group', 'list')).length === 1)
+  const again = await bench.start('alice', ...mesh)
+  await again.run('group', 'send', 'ops', 'welcome')
+  await until('Bob reads', async () => {
+    const lines = await back.run('group', 'read', 'ops')
+    return lines.some(({ text }) => text === 'welcome')
+  })
+})
+
 test.run()
