@@ -86,6 +86,8 @@ interface Running {
   /** Events not settled yet, and lookups and fetches under way. */
   busy: number
   timer: NodeJS.Timeout | undefined
+  /** Set while a failed read or commit is to be got over. */
+  resuming: NodeJS.Timeout | undefined
   /** Of the batch being composed. */
   after: (() => void)[]
   undo: (() => void)[]
@@ -190,7 +192,7 @@ export class Conversations implements DirectSink {
   /** Ends timers and waits for what is being saved. */
   async close(): Promise<void> {
     this.#closing.abort()
-    for (const running of this.#running.values()) clearTimeout(running.timer)
+    for (const running of this.#running.values()) stopTimers(running)
     while ([...this.#running.values()].some(({ busy }) => busy > 0)) {
       await new Promise((resolve) => setImmediate(resolve))
     }
@@ -200,7 +202,7 @@ export class Conversations implements DirectSink {
   #tell(peer: PeerId, heard: Heard): void {
     if (this.#closing.signal.aborted) return
     const running = this.#get(peer)
-    this.#dispatch(running, heard).catch(() => this.#resumeLater(peer, running))
+    this.#dispatch(running, heard).catch(() => undefined)
   }
 
   async #dispatch(running: Running, heard: Heard): Promise<void> {
@@ -241,6 +243,7 @@ export class Conversations implements DirectSink {
         await store.commit(ops)
       } catch (error) {
         for (const one of undo) one()
+        this.#resumeLater(peer, running)
         throw error
       }
       for (const one of after) one()
@@ -250,7 +253,11 @@ export class Conversations implements DirectSink {
       driver: drive<Conversation, ConversationEvent, ConversationEffect>(
         { commit },
         {
-          load: () => this.#load(peer, running),
+          load: () =>
+            this.#load(peer, running).catch((error: unknown) => {
+              this.#resumeLater(peer, running)
+              throw error
+            }),
           step: this.#step,
           rows: (_before, after, effects) => this.#rows(running, after, effects),
           stateRows: (before, after) => {
@@ -263,6 +270,7 @@ export class Conversations implements DirectSink {
       newest: undefined,
       busy: 0,
       timer: undefined,
+      resuming: undefined,
       after: [],
       undo: [],
     }
@@ -358,7 +366,6 @@ export class Conversations implements DirectSink {
     this.#dispatch(running, heard).catch(() => {
       // Nothing of it was saved: the peer keeps it and sends it again.
       this.#answer(incoming, 'busy')
-      this.#resumeLater(peer, running)
     })
   }
 
@@ -404,12 +411,14 @@ export class Conversations implements DirectSink {
     running.timer.unref()
   }
 
-  /** After a failed commit the state was read again, and begins anew. */
+  /** After a failed commit the state is read again: what was under way in memory alone begins anew. */
   #resumeLater(peer: PeerId, running: Running): void {
-    if (this.#closing.signal.aborted) return
-    clearTimeout(running.timer)
-    running.timer = setTimeout(() => this.#tell(peer, { kind: 'restarted' }), RESUME_MS)
-    running.timer.unref()
+    if (this.#closing.signal.aborted || running.resuming !== undefined) return
+    running.resuming = setTimeout(() => {
+      running.resuming = undefined
+      this.#tell(peer, { kind: 'restarted' })
+    }, RESUME_MS)
+    running.resuming.unref()
   }
 
   /** Forgets conversations in which nothing is under way, the longest known first. */
@@ -417,10 +426,15 @@ export class Conversations implements DirectSink {
     for (const [peer, running] of this.#running) {
       if (this.#running.size < LOADED_MAX) return
       if (running.busy > 0 || running.newest === undefined || hasWork(running.newest)) continue
-      clearTimeout(running.timer)
+      stopTimers(running)
       this.#running.delete(peer)
     }
   }
+}
+
+function stopTimers({ timer, resuming }: Running): void {
+  clearTimeout(timer)
+  clearTimeout(resuming)
 }
 
 function hasWork(state: Conversation): boolean {
