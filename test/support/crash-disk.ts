@@ -32,8 +32,8 @@ export class CrashDisk {
   #tables: Tables
   /** Called with every batch as it becomes durable. */
   onDurable: (changes: readonly DiskChange[]) => void = () => undefined
-  /** Batches that fail from now on, because there is no room. */
-  fullFor = 0
+  /** Until then there is no room, and batches fail. */
+  fullUntil = 0
   /** Whether a batch is answered before it is written: a broken disk, or a store that does not sync. */
   readonly isLate: boolean
 
@@ -72,8 +72,7 @@ export class CrashDisk {
       await time.wait(SYNC_MS)
       const name = `disk.batch ${namesOf(changes)}`
       await probe.reach(`${name} lost`)
-      if (this.fullFor > 0) {
-        this.fullFor -= 1
+      if (time.now < this.fullUntil) {
         throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
       }
       if (this.isLate) {

@@ -19,8 +19,8 @@ export interface Case {
   readonly troubles: readonly Trouble[]
 }
 
-/** Batches that a full disk refuses: the next one, and some after it. */
-const FULL_BATCHES = 3
+/** How long a full disk stays full. */
+const FULL_MS = 2_000
 /** Reads end nothing that another point does not: of them, only every so manieth is a case by default. */
 const READS_EACH = 16
 /** Resets that may follow from a restored backup, of both sides together. */
@@ -166,7 +166,7 @@ function troublesOf(troubles: readonly Trouble[]): Troubles {
   const restore = at('restore')
   return {
     crashes: troubles.filter(({ kind }) => kind === 'crash').map(({ point }) => point),
-    ...(full !== undefined && { full: { point: full, batches: FULL_BATCHES } }),
+    ...(full !== undefined && { full: { point: full, ms: FULL_MS } }),
     ...(backup !== undefined && restore !== undefined && { restore: { backup, at: restore } }),
   }
 }

@@ -79,8 +79,8 @@ export interface Stage {
 export interface Troubles {
   /** Points at which the node that reaches them ends. */
   readonly crashes?: readonly string[]
-  /** From this point on, the disk of the node that reaches it is full for so many batches. */
-  readonly full?: { readonly point: string; readonly batches: number }
+  /** From this point on, the disk of the node that reaches it is full for a while. */
+  readonly full?: { readonly point: string; readonly ms: number }
   /** Nodes whose disks answer before they write. */
   readonly late?: readonly Name[]
   /** At the first point the disk is copied; at the second the node ends and starts on the copy. */
@@ -298,7 +298,7 @@ export class World {
   #reached(name: Name, point: string): Promise<never> | undefined {
     this.points.push(point)
     const { full, restore } = this.#troubles
-    if (point === full?.point) this.disks.get(name)!.fullFor = full.batches
+    if (point === full?.point) this.disks.get(name)!.fullUntil = this.time.now + full.ms
     if (point === restore?.backup) this.#backups.set(name, this.disks.get(name)!.copy())
     const isRestored = point === restore?.at && this.#backups.has(name)
     if (isRestored) {

@@ -155,11 +155,7 @@ export class MemoryHost implements Host {
     return Promise.resolve()
   }
 
-  async open(
-    peer: PeerId,
-    protocol: string,
-    { signal }: AbortOptions = {},
-  ): Promise<FrameStream> {
+  async open(peer: PeerId, protocol: string, { signal }: AbortOptions = {}): Promise<FrameStream> {
     await this.connect(peer, signal === undefined ? {} : { signal })
     const other = this.#net.hosts.get(peer)
     const handler = other?.handlerOf(protocol)

@@ -16,7 +16,7 @@ interface Entry {
   run: (() => void) | undefined
 }
 
-const realImmediate = globalThis.setImmediate
+const { setImmediate: realImmediate, setTimeout: realTimeout } = globalThis
 
 /** Timers by the time at which they are due; a binary heap. */
 class Queue {
@@ -147,6 +147,14 @@ class Timer {
 }
 
 type Callback = (...args: unknown[]) => void
+
+/** Calls something that needs a real timer: a test runner, to begin. */
+export function onRealTime(run: () => void): void {
+  const virtual = globalThis.setTimeout
+  globalThis.setTimeout = realTimeout
+  run()
+  globalThis.setTimeout = virtual
+}
 
 /** Puts the whole process on virtual time, from now on and for good. */
 export function installVirtualTime(): VirtualTime {
