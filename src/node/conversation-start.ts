@@ -1,6 +1,7 @@
 // What a start does before conversations run: finds those with work, and retires sessions after a restore. Floor 3.
 import type { PeerId } from '../../protocols/base/ids.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
+import type { Conversation } from '../../protocols/direct/conversation.ts'
 import { resumeConversation } from '../../protocols/direct/conversation.ts'
 import { postbagSize } from '../../protocols/direct/receipts.ts'
 import { receiveOnly } from '../../protocols/direct/session.ts'
@@ -23,6 +24,13 @@ export async function peersWithWork(store: Store): Promise<Set<PeerId>> {
     if (postbagSize(decodeLedger(value).postbag) > 0) peers.add(key as PeerId)
   }
   return peers
+}
+
+/** True if something is under way in a conversation, so that it stays in memory. */
+export function hasWork(state: Conversation): boolean {
+  const { outbox, notices, held, requests, ledger, link, isFetching } = state
+  const waiting = outbox.length + notices.length + held.length + requests.length
+  return waiting > 0 || postbagSize(ledger.postbag) > 0 || link !== 'closed' || isFetching
 }
 
 /**

@@ -18,7 +18,6 @@ import { resumeConversation } from '../../protocols/direct/conversation.ts'
 import { SEAL_DRAW_BYTES } from '../../protocols/direct/envelope-seal.ts'
 import { makeConversationStep } from '../../protocols/direct/machine.ts'
 import type { StepConversation } from '../../protocols/direct/machine.ts'
-import { postbagSize } from '../../protocols/direct/receipts.ts'
 import type { SessionOperations } from '../../protocols/direct/sessions.ts'
 import { STRANGERS_ENVELOPES_MAX } from '../../protocols/direct/types.ts'
 import type { EnvelopeId, MessageId } from '../../protocols/direct/types.ts'
@@ -31,9 +30,9 @@ import type { ContactBook } from './contacts.ts'
 import { conversationRows, loadConversation } from './conversation-rows.ts'
 import { fetchBundle, lookUp } from './conversation-queries.ts'
 import type { FetchPrekeys, Heard } from './conversation-queries.ts'
-import { peersWithWork } from './conversation-start.ts'
+import { hasWork, peersWithWork } from './conversation-start.ts'
 import { effectRows, stateFacts } from './effect-rows.ts'
-import type { EffectPorts, HandoffTaker, StateFacts } from './effect-rows.ts'
+import type { EffectPorts, HandoffTaker, Report } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
 import type { Inbox, Located } from './inbox.ts'
 import type { PrekeyKeeper } from './prekey-keeper.ts'
@@ -46,14 +45,6 @@ const DRAWS_PER_EVENT = 64
 const SLEEP_MS_MAX = DAY_MS
 /** How long after a failed commit a conversation is taken up again. */
 const RESUME_MS: number = SECOND_MS
-
-/** How far a message got, as somebody who waits hears it. */
-export interface Report {
-  readonly peer: PeerId
-  readonly id: MessageId
-  readonly state: 'stored' | 'delivered' | 'handled' | 'expired' | 'failed'
-  readonly facts: StateFacts
-}
 
 /** What running conversations needs. */
 export interface ConversationsOptions {
@@ -435,10 +426,4 @@ export class Conversations implements DirectSink {
 function stopTimers({ timer, resuming }: Running): void {
   clearTimeout(timer)
   clearTimeout(resuming)
-}
-
-function hasWork(state: Conversation): boolean {
-  const { outbox, notices, held, requests, ledger, link, isFetching } = state
-  const waiting = outbox.length + notices.length + held.length + requests.length
-  return waiting > 0 || postbagSize(ledger.postbag) > 0 || link !== 'closed' || isFetching
 }

@@ -43,7 +43,7 @@ export class CrashDisk {
   }
 
   /** Another disk with the same rows. */
-  copy(isLate = this.isLate): CrashDisk {
+  copy(isLate: boolean = this.isLate): CrashDisk {
     return new CrashDisk(clone(this.#tables), isLate)
   }
 

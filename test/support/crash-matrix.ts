@@ -98,7 +98,7 @@ export class Matrix {
   }
 
   /** Plays cases until there are no more, or the time is up. */
-  async run(cases: Iterable<Case> | AsyncIterable<Case>, budgetMs = Infinity): Promise<Tally> {
+  async run(cases: AsyncIterable<Case>, budgetMs: number = Infinity): Promise<Tally> {
     const end = performance.now() + (IS_ALL ? Infinity : budgetMs)
     const tally: Tally = { cases: 0, failures: [] }
     for await (const one of cases) {

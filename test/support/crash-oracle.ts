@@ -68,11 +68,11 @@ interface Receipted {
 export class Oracle {
   readonly violations: Violation[] = []
   /** Sessions that became durable anywhere. */
-  readonly sessions = new Set<string>()
+  readonly sessions: Set<string> = new Set<string>()
   /** Bodies sealed that say `reset`. */
   resets = 0
   /** Rolled back: what it forgot may come again, or be lost. */
-  readonly restored = new Set<Name>()
+  readonly restored: Set<Name> = new Set<Name>()
   readonly #disks: ReadonlyMap<Name, CrashDisk>
   readonly #names: ReadonlyMap<PeerId, Name>
   readonly #queued: { readonly from: Name; readonly to: Name; readonly text: string }[] = []

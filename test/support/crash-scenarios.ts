@@ -127,7 +127,11 @@ export const SCENARIOS: readonly Scenario[] = [
   JOINING,
 ]
 
-/** Everything that was said is handled, and a fresh message goes each way. */
+function areAcquainted(world: World): boolean {
+  return world.hasQueueKey('alice', 'bob') && world.hasQueueKey('bob', 'alice')
+}
+
+/** Everything that was said is handled, queue keys are known, and a fresh message goes each way. */
 function ending(isMailing: boolean): Stage[] {
   const isQuiet = (world: World): boolean =>
     world.allHandled() && world.isDrained('alice') && world.isDrained('bob')
@@ -143,7 +147,7 @@ function ending(isMailing: boolean): Stage[] {
         world.say('bob', 'alice', 'fresh bob')
       },
     },
-    { until: isQuiet },
+    { until: (world) => isQuiet(world) && (!isMailing || areAcquainted(world)) },
   ]
 }
 

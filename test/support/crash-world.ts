@@ -197,6 +197,15 @@ export class World {
     return ledgers.every((row) => postbagSize(decodeLedger(row).postbag) === 0)
   }
 
+  /** True if a node has the other's queue key, or the other is sure to tell it in its next envelope. */
+  hasQueueKey(name: Name, other: Name): boolean {
+    const ledger = (of: Name, with_: Name) => {
+      const row = this.disks.get(of)!.table(TABLES.peer).get(peerOf(with_))
+      return row === undefined ? undefined : decodeLedger(row)
+    }
+    return (ledger(name, other)?.granted ?? ledger(other, name)?.offered) !== undefined
+  }
+
   /** Custodians that a node's own record names, each with prekeys to hand out. */
   custodiansOf(name: Name): number {
     const direct = this.#running.get(name)?.direct

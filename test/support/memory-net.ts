@@ -32,7 +32,7 @@ export interface Departure {
 /** All machines. */
 export class MemoryNet {
   readonly time: VirtualTime
-  readonly hosts = new Map<PeerId, MemoryHost>()
+  readonly hosts: Map<PeerId, MemoryHost> = new Map<PeerId, MemoryHost>()
   /** Called as a frame leaves. */
   onDeparture: (departure: Departure) => void = () => undefined
 
