@@ -52,6 +52,16 @@ export class CrashDisk {
     this.#tables = clone(copy.#tables)
   }
 
+  /** Takes one table of an older copy. */
+  rollBackTable(copy: CrashDisk, table: string): void {
+    this.#tables.set(table, new Map(copy.table(table)))
+  }
+
+  /** Rows in all tables. */
+  get size(): number {
+    return [...this.#tables.values()].reduce((sum, rows) => sum + rows.size, 0)
+  }
+
   /** Rows of a table, by key. */
   table(name: string): ReadonlyMap<string, Bytes> {
     return this.#tables.get(name) ?? new Map<string, Bytes>()

@@ -21,8 +21,14 @@ export interface Case {
 
 /** How long a full disk stays full. */
 const FULL_MS = 2_000
-/** Reads end nothing that another point does not: of them, only every so manieth is a case by default. */
-const READS_EACH = 16
+/**
+ * Unless all are wanted: after a read nothing is different on any disk, and around a commit nothing that is not so on a
+ * side of its batch. Of these, only every so manieth point is a case.
+ */
+const THINNED = [
+  { pattern: / store\.(?:get|rows) /, each: 16 },
+  { pattern: / store\.commit /, each: 4 },
+] as const
 /** Resets that may follow from a restored backup, of both sides together. */
 const RESETS_AFTER_RESTORE_MAX = 2
 const SEED = 'crash'
@@ -110,9 +116,11 @@ export class Matrix {
     return tally
   }
 
-  /** One crash, at every point. */
+  /** One crash, at every point, or every so manieth of a costly story. */
   async *singles(scenario: Scenario): AsyncIterable<Case> {
-    for (const point of await this.points(scenario)) {
+    const each = IS_ALL ? 1 : scenario.each
+    for (const [at, point] of (await this.points(scenario)).entries()) {
+      if (at % each > 0) continue
       yield { scenario, troubles: [{ kind: 'crash', point }] }
     }
   }
@@ -176,10 +184,14 @@ function isOf({ roles }: Scenario, point: string): boolean {
 }
 
 function thin(points: readonly string[]): string[] {
-  let reads = 0
+  const met = THINNED.map(() => 0)
   return points.filter((point) => {
-    if (IS_ALL || !/ store\.(?:get|rows) /.test(point)) return true
-    return reads++ % READS_EACH === 0
+    const at = THINNED.findIndex(({ pattern }) => pattern.test(point))
+    const rule = THINNED[at]
+    if (IS_ALL || rule === undefined) return true
+    const count = met[at] ?? 0
+    met[at] = count + 1
+    return count % rule.each === 0
   })
 }
 

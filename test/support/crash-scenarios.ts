@@ -11,6 +11,8 @@ export interface Scenario {
   /** What the disks hold at first: nothing, custodians chosen, or a conversation with queue keys, too. */
   readonly base: 'nothing' | 'joined' | 'acquainted'
   readonly isMailing: boolean
+  /** Every so manieth failpoint is a case, unless all are wanted. */
+  readonly each: number
   readonly stages: readonly Stage[]
   /** Who ends at its points. */
   readonly roles: readonly Name[]
@@ -24,6 +26,7 @@ const ONLINE: Scenario = {
   name: 'online',
   base: 'nothing',
   isMailing: false,
+  each: 1,
   roles: ['alice', 'bob'],
   stages: [
     {
@@ -45,6 +48,7 @@ const CROSSED: Scenario = {
   name: 'crossed',
   base: 'nothing',
   isMailing: false,
+  each: 1,
   roles: ['alice', 'bob'],
   stages: [
     {
@@ -65,6 +69,7 @@ function away(name: string, base: Scenario['base']): Scenario {
     name,
     base,
     isMailing: true,
+    each: 1,
     roles: ['alice', 'bob', 'rita'],
     stages: [
       {
@@ -100,6 +105,7 @@ const JOINING: Scenario = {
   name: 'joining',
   base: 'nothing',
   isMailing: true,
+  each: 4,
   roles: ['bob', 'rita'],
   stages: [
     { until: always, then: (world) => world.start(...CUSTODIANS, 'bob') },
@@ -127,7 +133,9 @@ export const SCENARIOS: readonly Scenario[] = [
   JOINING,
 ]
 
+/** A restored node has forgotten a key that the other will not tell again soon; strangers' room is left to it. */
 function areAcquainted(world: World): boolean {
+  if (world.oracle.restored.size > 0) return true
   return world.hasQueueKey('alice', 'bob') && world.hasQueueKey('bob', 'alice')
 }
 

@@ -8,7 +8,7 @@ import { SCENARIOS, Theatre } from './crash-scenarios.ts'
 import { installVirtualTime, onRealTime } from './virtual-time.ts'
 
 /** Milliseconds that each kind of trouble may take; single crashes are never cut short. */
-const BUDGETS = { doubles: 14_000, full: 8_000, restored: 8_000 } as const
+const BUDGETS = { doubles: 10_000, full: 6_000, restored: 6_000 } as const
 /** Failed cases that are printed. */
 const SHOWN_MAX = 5
 

@@ -110,10 +110,10 @@ export class World {
   readonly disks: ReadonlyMap<Name, CrashDisk>
   /** Every point reached, in order. */
   readonly points: string[] = []
-  readonly #net: MemoryNet
+  readonly net: MemoryNet
   readonly #troubles: Troubles
   readonly #crashes: Set<string>
-  readonly #random: (length: number) => Bytes
+  readonly #seed: string
   readonly #running = new Map<Name, Running>()
   readonly #starts = new Map<Name, number>()
   readonly #away = new Set<Name>()
@@ -132,7 +132,7 @@ export class World {
     this.#troubles = troubles
     this.#crashes = new Set(troubles.crashes)
     this.#isMailing = isMailing
-    this.#random = pooled(seededBytes(seed))
+    this.#seed = seed
     const jitter = pooled(seededBytes(`${seed} jitter`))
     Math.random = () => (jitter(1)[0] ?? 0) / 256
     const isLate = (name: Name): boolean => troubles.late?.includes(name) === true
@@ -143,8 +143,8 @@ export class World {
       }),
     )
     this.oracle = new Oracle(this.disks, NAMES)
-    this.#net = new MemoryNet(time)
-    this.#net.onDeparture = (departure) => this.oracle.departed(departure)
+    this.net = new MemoryNet(time)
+    this.net.onDeparture = (departure) => this.oracle.departed(departure)
     for (const [name, disk] of this.disks) {
       disk.onDurable = (changes) => {
         this.oracle.durable(name, changes)
@@ -272,7 +272,7 @@ export class World {
   async #open(name: Name, running: Running, probe: Probe): Promise<void> {
     const { owner } = running
     const disk = this.disks.get(name)!
-    const plain = this.#net.open(peerOf(name), owner)
+    const plain = this.net.open(peerOf(name), owner)
     const host = probedHost(this.#troubles.mutate?.(name, plain, disk) ?? plain, probe)
     const store = probedStore(makeStore(disk.open(this.time, probe), NO_SEAL), probe)
     try {
@@ -281,7 +281,7 @@ export class World {
         host,
         store,
         primitives: this.oracle.primitives(name),
-        random: this.#random,
+        random: pooled(seededBytes(`${this.#seed} ${name} ${this.#starts.get(name) ?? 0}`)),
         now: () => toTimeMs(this.time.now),
         events,
         secret: secretOf(name),
@@ -334,7 +334,7 @@ export class World {
     if (running === undefined) return
     running.owner.isDead = true
     this.#running.delete(name)
-    this.#net.hosts.get(peerOf(name))?.vanish()
+    this.net.hosts.get(peerOf(name))?.vanish()
     this.oracle.checkCustody(name)
   }
 
@@ -349,7 +349,7 @@ export class World {
   /** Connects a node with every custodian, as peers that it was started with. */
   #meet(name: Name): void {
     if (!this.#isMailing || CUSTODIANS.includes(name)) return
-    const host = this.#net.hosts.get(peerOf(name))
+    const host = this.net.hosts.get(peerOf(name))
     if (host === undefined || host.owner.isDead) return
     for (const custodian of CUSTODIANS) {
       if (!host.isConnected(peerOf(custodian))) {
