@@ -115,8 +115,27 @@ export function sealNotices(turn: Turn): void {
   }
   const maySend = (): boolean => turn.state.link === 'open' || turn.state.isUnreachable
   while (maySend() && turn.state.notices.length < NOTICES_MAX && isDue()) {
-    if (!sealNotice(turn, false)) return
+    if (!sealNotice(turn, false)) {
+      fetchForReceipts(turn)
+      return
+    }
   }
+}
+
+/**
+ * Receipts alone open no session: who sent what they receipt has one. But one that only receives, after a restored
+ * backup, is no way to tell the peer.
+ */
+function fetchForReceipts(turn: Turn): void {
+  const { sessions, outbox, retryAt } = turn.state
+  if (sessions.list.length === 0 || retryAt !== undefined) return
+  if (needsSession(turn, outbox)) fetchBundle(turn)
+}
+
+function fetchBundle(turn: Turn): void {
+  if (turn.state.isFetching) return
+  turn.change({ isFetching: true })
+  turn.ask({ kind: 'fetchBundle' })
 }
 
 /** Sets when the postbag is due: each thing that comes into it puts that off a little. */
@@ -182,10 +201,7 @@ export function attempt(turn: Turn): void {
   const { state } = turn
   const needsBundle =
     state.renewal !== undefined || (state.unsealed > 0 && needsSession(turn, state.outbox))
-  if (needsBundle && !state.isFetching) {
-    turn.change({ isFetching: true })
-    turn.ask({ kind: 'fetchBundle' })
-  }
+  if (needsBundle) fetchBundle(turn)
   if (state.link === 'closed' && (needsBundle || wantsLink(turn))) {
     turn.change({ link: 'opening' })
     if (!state.isUnreachable) turn.change({ reachBy: turn.nowMs + REACH_WAIT_MS })
@@ -208,6 +224,5 @@ export function wantsLink({ state }: Turn): boolean {
 }
 
 function hasPost(postbag: Postbag, sessions: number): boolean {
-  // Receipts alone open no session: who sent what they receipt has one.
   return sessions > 0 && postbagSize(postbag) > 0
 }

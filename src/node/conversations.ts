@@ -33,7 +33,7 @@ import { fetchBundle, lookUp } from './conversation-queries.ts'
 import type { FetchPrekeys, Heard } from './conversation-queries.ts'
 import { peersWithRequests, peersWithWork } from './conversation-start.ts'
 import { effectRows, stateFacts } from './effect-rows.ts'
-import type { EffectPorts, HandoffTaker, StateFacts } from './effect-rows.ts'
+import type { EffectPorts, HandoffTaker, Report } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
 import type { Inbox, Located } from './inbox.ts'
 import { hasWork, isAtRest, Parked } from './parked.ts'
@@ -51,14 +51,6 @@ const DRAWS_PER_EVENT = 64
 const SLEEP_MS_MAX = DAY_MS
 /** How long after a failed commit a conversation is taken up again. */
 const RESUME_MS: number = SECOND_MS
-
-/** How far a message got, as somebody who waits hears it. */
-export interface Report {
-  readonly peer: PeerId
-  readonly id: MessageId
-  readonly state: 'stored' | 'delivered' | 'handled' | 'expired' | 'failed'
-  readonly facts: StateFacts
-}
 
 /** What running conversations needs. */
 export interface ConversationsOptions {
@@ -94,6 +86,8 @@ interface Running {
   /** Events not settled yet, and lookups and fetches under way. */
   busy: number
   timer: NodeJS.Timeout | undefined
+  /** Set while a failed read or commit is to be got over. */
+  resuming: NodeJS.Timeout | undefined
   /** Of the batch being composed. */
   after: (() => void)[]
   undo: (() => void)[]
@@ -209,7 +203,7 @@ export class Conversations implements DirectSink {
   async close(): Promise<void> {
     this.#closing.abort()
     clearInterval(this.#taking)
-    for (const running of this.#running.values()) clearTimeout(running.timer)
+    for (const running of this.#running.values()) stopTimers(running)
     while ([...this.#running.values()].some(({ busy }) => busy > 0)) {
       await new Promise((resolve) => setImmediate(resolve))
     }
@@ -219,7 +213,7 @@ export class Conversations implements DirectSink {
   #tell(peer: PeerId, heard: Heard): void {
     if (this.#closing.signal.aborted) return
     const running = this.#get(peer)
-    this.#dispatch(running, heard).catch(() => this.#resumeLater(peer, running))
+    this.#dispatch(running, heard).catch(() => undefined)
   }
 
   async #dispatch(running: Running, heard: Heard): Promise<void> {
@@ -261,6 +255,7 @@ export class Conversations implements DirectSink {
         await store.commit(ops)
       } catch (error) {
         for (const one of undo) one()
+        this.#resumeLater(peer, running)
         throw error
       }
       for (const one of after) one()
@@ -270,7 +265,11 @@ export class Conversations implements DirectSink {
       driver: drive<Conversation, ConversationEvent, ConversationEffect>(
         { commit },
         {
-          load: () => this.#load(peer, running),
+          load: () =>
+            this.#load(peer, running).catch((error: unknown) => {
+              this.#resumeLater(peer, running)
+              throw error
+            }),
           step: this.#step,
           rows: (_before, after, effects) => this.#rows(running, after, effects),
           stateRows: (before, after) => {
@@ -283,6 +282,7 @@ export class Conversations implements DirectSink {
       newest: undefined,
       busy: 0,
       timer: undefined,
+      resuming: undefined,
       after: [],
       undo: [],
     }
@@ -380,7 +380,6 @@ export class Conversations implements DirectSink {
     this.#dispatch(running, heard).catch(() => {
       // Nothing of it was saved: the peer keeps it and sends it again.
       this.#answer(incoming, 'busy')
-      this.#resumeLater(peer, running)
     })
   }
 
@@ -430,12 +429,14 @@ export class Conversations implements DirectSink {
     running.timer.unref()
   }
 
-  /** After a failed commit the state was read again, and begins anew. */
+  /** After a failed commit the state is read again: what was under way in memory alone begins anew. */
   #resumeLater(peer: PeerId, running: Running): void {
-    if (this.#closing.signal.aborted) return
-    clearTimeout(running.timer)
-    running.timer = setTimeout(() => this.#tell(peer, { kind: 'restarted' }), RESUME_MS)
-    running.timer.unref()
+    if (this.#closing.signal.aborted || running.resuming !== undefined) return
+    running.resuming = setTimeout(() => {
+      running.resuming = undefined
+      this.#tell(peer, { kind: 'restarted' })
+    }, RESUME_MS)
+    running.resuming.unref()
   }
 
   /** Takes up parked conversations, as far as those before them have got somewhere. */
@@ -450,7 +451,7 @@ export class Conversations implements DirectSink {
     for (const [peer, running] of this.#running) {
       if (this.#running.size < LOADED_MAX) return
       if (running.newest === undefined || running.busy > 0 || !isAtRest(running.newest)) continue
-      clearTimeout(running.timer)
+      stopTimers(running)
       this.#running.delete(peer)
       if (hasWork(running.newest)) this.#parked.add(peer, this.#options.now() + RETRY_MS_MAX)
     }
@@ -459,4 +460,9 @@ export class Conversations implements DirectSink {
 
 function isSettling({ newest, busy }: Running): boolean {
   return newest === undefined || busy > 0 || newest.link === 'opening' || newest.isFetching
+}
+
+function stopTimers({ timer, resuming }: Running): void {
+  clearTimeout(timer)
+  clearTimeout(resuming)
 }

@@ -2,6 +2,7 @@
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
+import type { MessageId } from '../../protocols/direct/types.ts'
 import { COPIES_WANTED } from '../../protocols/mailbox/types.ts'
 import type {
   Conversation,
@@ -53,6 +54,14 @@ export interface StateFacts {
   readonly via: 'direct' | 'mailbox' | null
   readonly copies: string | null
   readonly degraded: boolean
+}
+
+/** How far a message got, as somebody who waits hears it. */
+export interface Report {
+  readonly peer: PeerId
+  readonly id: MessageId
+  readonly state: 'stored' | 'delivered' | 'handled' | 'expired' | 'failed'
+  readonly facts: StateFacts
 }
 
 const NO_ROWS: EffectRows = { rows: [] }

@@ -172,14 +172,18 @@ export class Box {
     depositor: Depositor,
     times: { readonly storedAt: TimeMs; readonly expiresAt: TimeMs },
   ): Promise<Kept> {
+    const held = this.#items.get(envelopeId)
+    if (held !== undefined) {
+      await held.saving // deposited twice at once
+      return held
+    }
     const sequence = this.#nextSequence
     const item: Item = { sequence, envelopeId, depositor, size: envelope.length, ...times }
     this.#add(item)
     const key = `${this.recipient}/${sortable(sequence)}`
     const ops = [put(CUSTODY.item, key, packItem(item)), put(CUSTODY.envelope, key, envelope)]
     if (depositor.kind === 'stranger') {
-      const used = grow(this.#strangers.get(depositor.peer) ?? NO_USAGE, item.size, 1)
-      this.#strangers.set(depositor.peer, used)
+      const used = this.#countStranger(depositor.peer, item.size, 1)
       const row = encodeRow(VERSION, [used.bytes, used.envelopes])
       ops.push(put(CUSTODY.stranger, `${this.recipient}/${depositor.peer}`, row))
     }
@@ -188,6 +192,7 @@ export class Box {
       await item.saving
     } catch (error) {
       this.#drop(item)
+      if (depositor.kind === 'stranger') this.#countStranger(depositor.peer, item.size, -1)
       throw error
     }
     delete item.saving
@@ -302,6 +307,13 @@ export class Box {
     }
     const { keyId } = depositor
     this.#byKey.set(keyId, grow(this.#byKey.get(keyId) ?? NO_USAGE, size, by))
+  }
+
+  /** What a stranger deposited under this lease, whether it was collected or not. */
+  #countStranger(peer: PeerId, size: number, by: 1 | -1): Usage {
+    const used = grow(this.#strangers.get(peer) ?? NO_USAGE, size, by)
+    this.#strangers.set(peer, used)
+    return used
   }
 
   #removal({ sequence }: Item): Op[] {

@@ -31,7 +31,7 @@ import type { PrekeyKeeper } from '../prekey-keeper.ts'
 import { Collector } from './collector.ts'
 import type { Progress } from './collector.ts'
 import type { ContactRecords } from './contact-records.ts'
-import type { QueueKeys } from './queue-keys.ts'
+import type { OwnQueueKey, QueueKeys } from './queue-keys.ts'
 
 /* Implementation constants: ours to tune. */
 /** How often everything is looked after; peers that come are looked at sooner. */
@@ -74,6 +74,8 @@ export interface CustodiansOptions {
     envelopeId: EnvelopeId,
   ) => Promise<ResultStatus>
   readonly onProgress: (progress: Progress) => void
+  /** Called whenever custodians were looked after. */
+  readonly onTended: () => void
   readonly log: NodeLog
   /** CUSTODIAN_GONE_MS if absent. */
   readonly goneMs?: number
@@ -141,13 +143,18 @@ export class Custodians {
     if (kind === 'identified') this.#tendSoon()
   }
 
-  /** Gives a contact a key of its own at every custodian; answers it if it is to be told. */
+  /** Gives a contact a key of its own at every custodian; answers it if it is to be told, and `told` is to follow. */
   async authorise(peer: PeerId): ReturnType<QueueKeys['renew']> {
     if (this.#current().length === 0) return undefined
     const key = await this.#options.queueKeys.renew(peer)
     if (key === undefined) return undefined
     await Promise.all(this.#current().map((one) => this.#tellKeys(one).catch(() => undefined)))
     return key
+  }
+
+  /** The contact's conversation has the key. */
+  told(peer: PeerId, key: OwnQueueKey): Promise<void> {
+    return this.#options.queueKeys.told(peer, key)
   }
 
   /** Takes a former contact's key away. */
@@ -235,6 +242,7 @@ export class Custodians {
       await this.#supply(one)
       await this.#tellKeys(one)
     }
+    this.#options.onTended()
   }
 
   async #dropEnded(nowMs: number): Promise<void> {

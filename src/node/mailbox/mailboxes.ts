@@ -8,6 +8,7 @@ import type { FetchedPrekeys, FetchOptions, Prekeys } from '../../handlers/preke
 import { serveMailbox } from '../../handlers/mailbox.ts'
 import { makeMailboxClient } from '../../handlers/mailbox-client.ts'
 import type { MailboxClient } from '../../handlers/mailbox-client.ts'
+import { QUEUE_KEYS_MAX } from '../../../protocols/mailbox/types.ts'
 import type { Host } from '../../host/types.ts'
 import type { Store } from '../../store/types.ts'
 import type { Conversations, DepositEffect } from '../conversations.ts'
@@ -67,6 +68,8 @@ export class Mailboxes {
   readonly #shards: Shards
   readonly #closing = new AbortController()
   readonly #stops: (() => void)[] = []
+  /** Contacts that have no queue key yet. */
+  readonly #waiting = new Set<PeerId>()
   #deposits: Deposits | undefined
   #custodians: Custodians | undefined
   #links: MailboxLinks | undefined
@@ -126,6 +129,7 @@ export class Mailboxes {
       records: this.#records,
       queueKeys,
       isContact,
+      onTended: () => this.#authoriseWaiting(),
       receive: (sender, envelope, envelopeId) =>
         conversations.received(sender, envelope, envelopeId, 'mailbox'),
       ...(this.#options.custodianGoneMs !== undefined && { goneMs: this.#options.custodianGoneMs }),
@@ -161,7 +165,7 @@ export class Mailboxes {
   /** A link to a peer is open: its record is refreshed, and a contact gets a queue key. Never throws. */
   met(peer: PeerId): void {
     void this.#records.refresh(peer, this.#closing.signal).catch(() => undefined)
-    void this.#authorise(peer).catch(() => undefined)
+    this.#authoriseOrWait(peer)
   }
 
   /** A peer is no contact any more. */
@@ -213,13 +217,32 @@ export class Mailboxes {
     this.#client.close()
   }
 
-  async #authorise(peer: PeerId): Promise<void> {
+  /** Contacts met before there was a custodian, or while the disk failed, are authorised when custodians are tended. */
+  #authoriseOrWait(peer: PeerId): void {
+    const authorised = this.#authorise(peer).catch(() => false)
+    void authorised.then((isDone) => {
+      if (!isDone && this.#waiting.size < QUEUE_KEYS_MAX) this.#waiting.add(peer)
+    })
+  }
+
+  #authoriseWaiting(): void {
+    const waiting = [...this.#waiting]
+    this.#waiting.clear()
+    for (const peer of waiting) this.#authoriseOrWait(peer)
+  }
+
+  /** Gives a contact a queue key; false if there is no custodian to give it to. */
+  async #authorise(peer: PeerId): Promise<boolean> {
     const links = this.#links
-    if (links === undefined || this.#custodians === undefined) return
-    if (!this.#options.open && !(await links.isContact(peer))) return
-    const key = await this.#custodians.authorise(peer)
-    if (key === undefined) return
+    const custodians = this.#custodians
+    if (links === undefined || custodians === undefined) return false
+    if (!this.#options.open && !(await links.isContact(peer))) return true
+    if (custodians.current().length === 0) return false
+    const key = await custodians.authorise(peer)
+    if (key === undefined) return true
     const { id, seed, expiresAt } = key
     await links.conversations.dispatch(peer, { kind: 'keyOffered', key: { id, seed, expiresAt } })
+    await custodians.told(peer, key)
+    return true
   }
 }

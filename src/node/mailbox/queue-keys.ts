@@ -25,6 +25,8 @@ const VERSION = 1
 /** A contact's key. */
 export interface OwnQueueKey extends QueueKeyGrant {
   readonly serial: number
+  /** The contact's conversation has it durably: it will be told. */
+  readonly isTold: boolean
 }
 
 /** What keys are made with. */
@@ -49,14 +51,9 @@ export class QueueKeys {
   static async open(options: QueueKeysOptions): Promise<QueueKeys> {
     const keys = new QueueKeys(options)
     for await (const { key, value } of options.store.rows(TABLE)) {
-      const [serial, id, seed, expiresAt] = decodeRow(VERSION, value) as [
-        number,
-        Bytes,
-        Bytes,
-        TimeMs,
-      ]
-      keys.#keys.set(key as PeerId, { serial, id, seed, expiresAt })
-      keys.#serial = Math.max(keys.#serial, serial)
+      const own = unpackKey(value)
+      keys.#keys.set(key as PeerId, own)
+      keys.#serial = Math.max(keys.#serial, own.serial)
     }
     return keys
   }
@@ -66,11 +63,16 @@ export class QueueKeys {
     return this.#serial
   }
 
-  /** Makes a key for a contact that has none, or whose key is old; undefined if nothing is to be done. */
+  /**
+   * The key that a contact is to be told: a new one if it has none or an old one, or one that a crash kept from it;
+   * undefined if nothing is to be done.
+   */
   async renew(peer: PeerId): Promise<OwnQueueKey | undefined> {
     const { store, random, now } = this.#options
     const known = this.#keys.get(peer)
-    if (known !== undefined && known.expiresAt - now() > QUEUE_KEY_RENEWAL_MS) return undefined
+    if (known !== undefined && known.expiresAt - now() > QUEUE_KEY_RENEWAL_MS) {
+      return known.isTold ? undefined : known
+    }
     if (known === undefined && this.#keys.size >= QUEUE_KEYS_MAX) await this.#forget()
     if (known === undefined && this.#keys.size >= QUEUE_KEYS_MAX) return undefined
     this.#serial += 1
@@ -79,11 +81,26 @@ export class QueueKeys {
       id: random(QUEUE_KEY_ID_BYTES),
       seed: random(32),
       expiresAt: toTimeMs(now() + QUEUE_KEY_LIFE_MS),
+      isTold: false,
     }
     this.#keys.set(peer, key)
-    const row = encodeRow(VERSION, [key.serial, key.id, key.seed, key.expiresAt])
-    await store.commit([put(TABLE, peer, row)])
+    try {
+      await store.commit([put(TABLE, peer, packKey(key))])
+    } catch (error) {
+      if (known === undefined) this.#keys.delete(peer)
+      else this.#keys.set(peer, known)
+      throw error
+    }
     return key
+  }
+
+  /** Notes that a contact will be told its key, whatever happens. */
+  async told(peer: PeerId, { serial }: OwnQueueKey): Promise<void> {
+    const key = this.#keys.get(peer)
+    if (key?.serial !== serial || key.isTold) return
+    const told = { ...key, isTold: true }
+    await this.#options.store.commit([put(TABLE, peer, packKey(told))])
+    if (this.#keys.get(peer) === key) this.#keys.set(peer, told)
   }
 
   /** Forgets a contact's key; answers its id, for custodians to forget it, too. */
@@ -117,4 +134,19 @@ export class QueueKeys {
     for (const [peer] of dead) this.#keys.delete(peer)
     if (dead.length > 0) await store.commit(dead.map(([peer]) => del(TABLE, peer)))
   }
+}
+
+function packKey({ serial, id, seed, expiresAt, isTold }: OwnQueueKey): Bytes {
+  return encodeRow(VERSION, [serial, id, seed, expiresAt, isTold])
+}
+
+function unpackKey(row: Bytes): OwnQueueKey {
+  const [serial, id, seed, expiresAt, isTold] = decodeRow(VERSION, row) as [
+    number,
+    Bytes,
+    Bytes,
+    TimeMs,
+    boolean | undefined,
+  ]
+  return { serial, id, seed, expiresAt, isTold: isTold ?? false }
 }

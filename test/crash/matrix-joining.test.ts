@@ -1,0 +1,4 @@
+// Crashes while an agent finds custodians and leaves prekeys with them; `matrix-online.test.ts` says how to play more, or one.
+import { crashSuite } from '../support/crash-suite.ts'
+
+crashSuite(['joining'])
