@@ -80,10 +80,16 @@ export class Matrix {
     return outcome
   }
 
-  /** Points of a story at which a role of it may end, in order; few of the reads unless all are wanted. */
-  async points(scenario: Scenario): Promise<string[]> {
+  /** Every point of a story at which a role of it may end, in order. */
+  async failpoints(scenario: Scenario): Promise<string[]> {
     const { points } = await this.plain(scenario)
-    return thin(points.filter((point) => isOf(scenario, point)))
+    return points.filter((point) => isOf(scenario, point))
+  }
+
+  /** Those at which it ends: without most of what changes nothing, unless all are wanted. */
+  async points(scenario: Scenario): Promise<string[]> {
+    const each = IS_ALL ? 1 : scenario.each
+    return thin(await this.failpoints(scenario)).filter((_, at) => at % each === 0)
   }
 
   /** Plays a case and judges it; answers what is wrong with it. */
@@ -116,11 +122,9 @@ export class Matrix {
     return tally
   }
 
-  /** One crash, at every point, or every so manieth of a costly story. */
+  /** One crash, at every point; in a shuffled order. */
   async *singles(scenario: Scenario): AsyncIterable<Case> {
-    const each = IS_ALL ? 1 : scenario.each
-    for (const [at, point] of (await this.points(scenario)).entries()) {
-      if (at % each > 0) continue
+    for (const point of shuffle(await this.points(scenario), 'singles')) {
       yield { scenario, troubles: [{ kind: 'crash', point }] }
     }
   }
