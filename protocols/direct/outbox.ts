@@ -136,6 +136,14 @@ function transmit(turn: Turn, ref: EnvelopeRef, { envelope }: SealedLetter): voi
   turn.ask({ kind: 'transmit', ref, envelope })
 }
 
+/** True if an envelope is still to be sent: neither receipted, nor sealed anew, nor given up. */
+export function isCurrent({ outbox, notices }: Conversation, ref: EnvelopeRef): boolean {
+  if (ref.kind === 'notice') {
+    return notices.some(({ notice }) => notice.sealed.envelopeId === ref.envelopeId)
+  }
+  return outbox[findSequence(outbox, ref.number)]?.letter.sealed?.envelopeId === ref.envelopeId
+}
+
 /** Notes that the link is gone: whatever was under way on it waits again. */
 export function linkLost(turn: Turn): void {
   const { outbox, notices } = turn.state

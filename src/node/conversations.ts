@@ -22,6 +22,7 @@ import type { SessionOperations } from '../../protocols/direct/sessions.ts'
 import { TokenBuckets } from '../../protocols/base/token-bucket.ts'
 import { STRANGERS_ENVELOPES_MAX } from '../../protocols/direct/types.ts'
 import type { EnvelopeId, MessageId } from '../../protocols/direct/types.ts'
+import { isCurrent } from '../../protocols/direct/outbox.ts'
 import type { Via } from '../../protocols/direct/receive-order.ts'
 import type { Driver } from '../driver.ts'
 import { drive } from '../driver.ts'
@@ -319,7 +320,11 @@ export class Conversations implements DirectSink {
   #perform(peer: PeerId, running: Running, effect: ConversationEffect): void {
     switch (effect.kind) {
       case 'transmit':
-        this.#links?.transmit(peer, effect.ref, effect.envelope)
+      case 'deposit':
+        // Events that share a commit may have sealed it and given it up: then it was never durable, and must not leave.
+        if (running.newest === undefined || !isCurrent(running.newest, effect.ref)) return
+        if (effect.kind === 'deposit') this.#options.deposit(peer, effect)
+        else this.#links?.transmit(peer, effect.ref, effect.envelope)
         return
       case 'answer':
         this.#answer(effect.incoming, effect.status)
@@ -346,9 +351,6 @@ export class Conversations implements DirectSink {
           state: effect.state,
           facts: stateFacts(effect),
         })
-        return
-      case 'deposit':
-        this.#options.deposit(peer, effect)
         return
       case 'saveSeen':
       case 'saveMessage':
