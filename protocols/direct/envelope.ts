@@ -1,5 +1,15 @@
 // The envelope's fixed layout (spec.md §3.1): sizes, offsets, preamble and header. Floor 0, pure.
-import { concat, equalBytes, formatHex, isZero, makeReader, u32, u64, u8 } from '../base/bytes.ts'
+import {
+  concat,
+  equalBytes,
+  formatHex,
+  isZero,
+  makeReader,
+  putU32,
+  u32,
+  u64,
+  u8,
+} from '../base/bytes.ts'
 import type { Bytes } from '../base/bytes.ts'
 import { decoded, refused } from '../base/decode.ts'
 import type { Decoded } from '../base/decode.ts'
@@ -151,12 +161,8 @@ export function encodeHeader(header: RatchetHeader, pqHeader: SckaHeader): Bytes
   const out = new Uint8Array(HEADER_BYTES)
   out.set(header.ratchetKey)
   let at = header.ratchetKey.length
-  // Not by a DataView: for so small an array the engine would first have to make a buffer.
   for (const value of [previousCount, count, pqEpoch, pqCount, pqPreviousCount]) {
-    out[at++] = value >>> 24
-    out[at++] = value >>> 16
-    out[at++] = value >>> 8
-    out[at++] = value
+    at = putU32(out, at, value)
   }
   return out
 }

@@ -8,8 +8,9 @@ import { decoded, refused } from '../base/decode.ts'
 import type { Decoded } from '../base/decode.ts'
 import { peerIdFromBytes, peerIdToBytes } from '../base/ids.ts'
 import type { PeerId } from '../base/ids.ts'
-import { envelopeIdFromBytes } from './envelope.ts'
+import { ENVELOPE_ID_BYTES, envelopeIdFromBytes } from './envelope.ts'
 import { BUNDLE_BYTES, EC_BYTES, PAIR_BYTES } from './prekey-bundle.ts'
+import { ProtobufWriter } from './protobuf-writer.ts'
 import {
   DIRECT_FRAME_BYTES_MAX,
   ENVELOPE_BUCKETS,
@@ -74,30 +75,28 @@ export const PUBLISH_ITEMS_MAX = 128
 /** Octets of a contact record in a frame: those of `identity` fit with what is around them. */
 export const RECORD_BYTES_MAX = 4_000
 
-type DirectInit = MessageInitShape<typeof DirectFrameSchema>
 type PrekeysInit = MessageInitShape<typeof PrekeysFrameSchema>
 
 const NOTHING = new Uint8Array(0)
 
-/** Encodes a direct frame without its length. */
-export function encodeDirectFrame(frame: DirectFrame): Bytes {
-  return toBinary(DirectFrameSchema, create(DirectFrameSchema, directInit(frame)))
-}
+/** More octets than what is around an envelope or an envelope id takes. */
+const DIRECT_AROUND_BYTES = 32
+const DIRECT_FIELDS = { requestId: 1, send: 2, result: 3, keepAlive: 4 } as const
 
-function directInit(frame: DirectFrame): DirectInit {
-  switch (frame.kind) {
-    case 'send': {
-      const { requestId, envelope } = frame
-      return { requestId, frame: { case: 'send', value: { envelope } } }
-    }
-    case 'result': {
-      const envelopeId = parseHex(frame.envelopeId) ?? NOTHING
-      const value = { envelopeId, status: statusNumber(frame.status) }
-      return { requestId: frame.requestId, frame: { case: 'result', value } }
-    }
-    case 'keepAlive':
-      return { frame: { case: 'keepAlive', value: {} } }
+/** Encodes a direct frame without its length. By hand: the generated code's reflection costs as much as an AEAD call. */
+export function encodeDirectFrame(frame: DirectFrame): Bytes {
+  const payload = frame.kind === 'send' ? frame.envelope.length : ENVELOPE_ID_BYTES
+  const out = new Uint8Array(DIRECT_AROUND_BYTES + payload)
+  const writer = new ProtobufWriter(out, 0)
+  if (frame.kind !== 'keepAlive') writer.number(DIRECT_FIELDS.requestId, frame.requestId)
+  const start = writer.begin(DIRECT_FIELDS[frame.kind])
+  if (frame.kind === 'send') writer.octets(1, frame.envelope)
+  else if (frame.kind === 'result') {
+    writer.octets(1, parseHex(frame.envelopeId) ?? NOTHING)
+    writer.number(2, statusNumber(frame.status))
   }
+  writer.end(start)
+  return out.subarray(0, writer.at)
 }
 
 /**

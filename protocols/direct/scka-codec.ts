@@ -1,5 +1,6 @@
 // Saved form of the post-quantum ratchet, the last part of a session's row (spec.md §4.1.6). Floor 0, pure.
 // Its version octet is its own, so that another SCKA can take its place: state read wrongly reuses keys.
+import { putU32 } from '../base/bytes.ts'
 import type { Bytes, Reader } from '../base/bytes.ts'
 import { decoded, refused } from '../base/decode.ts'
 import type { Decoded } from '../base/decode.ts'
@@ -29,10 +30,10 @@ export function encodeScka(state: SckaState): Bytes {
   out[2] = nextReceiving === undefined ? 0 : 1
   out.set(rootKey, 3)
   let at = putChain(out, 3 + KEY_BYTES, sending)
-  at = putNumber(out, at, previousCount)
+  at = putU32(out, at, previousCount)
   at = putChain(out, at, receiving)
-  at = putNumber(out, at, Math.floor(since / 2 ** 32))
-  at = putNumber(out, at, since)
+  at = putU32(out, at, Math.floor(since / 2 ** 32))
+  at = putU32(out, at, since)
   for (const part of parts) {
     out.set(part, at)
     at += part.length
@@ -47,17 +48,8 @@ function secretsOf(step: SckaStep): readonly Bytes[] {
 }
 
 function putChain(out: Bytes, at: number, { epoch, key, count }: SckaChain): number {
-  out.set(key, putNumber(out, at, epoch))
-  return putNumber(out, at + 4 + KEY_BYTES, count)
-}
-
-/** Writes the low 32 bits. Not by a DataView: this runs for every message. */
-function putNumber(out: Bytes, at: number, value: number): number {
-  out[at] = value >>> 24
-  out[at + 1] = value >>> 16
-  out[at + 2] = value >>> 8
-  out[at + 3] = value
-  return at + 4
+  out.set(key, putU32(out, at, epoch))
+  return putU32(out, at + 4 + KEY_BYTES, count)
 }
 
 /**

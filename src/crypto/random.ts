@@ -2,13 +2,16 @@
 import { randomFillSync } from 'node:crypto'
 import type { Bytes } from '../../protocols/base/bytes.ts'
 
-// A draw costs the same for 12 bytes as for 1,024, so small draws share one.
-const pool = new Uint8Array(1_024)
+/** Draws up to this many octets share one of POOL_BYTES, which costs little more than one alone. */
+const SHARED_BYTES_MAX = 256
+const POOL_BYTES = 4_096
+
+const pool = new Uint8Array(POOL_BYTES)
 let used: number = pool.length
 
 /** Draws `count` random bytes: a fresh `Uint8Array`, never a `Buffer`. */
 export function randomBytes(count: number): Bytes {
-  if (count > 64) return randomFillSync(new Uint8Array(count))
+  if (count > SHARED_BYTES_MAX) return randomFillSync(new Uint8Array(count))
   if (used + count > pool.length) {
     randomFillSync(pool)
     used = 0

@@ -3,6 +3,9 @@ import { ClassicLevel } from 'classic-level'
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { storeError } from './faults.ts'
 
+/** Rows that go before this much is written, as those of an outbox do, are never sorted into tables. */
+const WRITE_BUFFER_BYTES: number = 8 * 1_024 * 1_024
+
 /** One change of a batch, as the engine sees it. */
 export type Change =
   | { readonly type: 'put'; readonly key: string; readonly value: Bytes }
@@ -30,7 +33,11 @@ export interface Backing {
 
 /** Opens LevelDB in a folder; it verifies every checksum it reads. */
 export async function openLevel(folder: string): Promise<Backing> {
-  const level = new ClassicLevel<string, Uint8Array>(folder, { valueEncoding: 'view' })
+  const level = new ClassicLevel<string, Uint8Array>(folder, {
+    valueEncoding: 'view',
+    compression: false, // sealed rows do not shrink
+    writeBufferSize: WRITE_BUFFER_BYTES,
+  })
   try {
     await level.open()
   } catch (error) {
