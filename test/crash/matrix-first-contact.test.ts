@@ -1,5 +1,5 @@
 // Crashes while a first message goes over custodians, on a one-time prekey of theirs; `matrix-online.test.ts` says how to
 // play more, or one.
-import { crashSuite } from '../support/crash-suite.ts'
+import { runCrashSuite } from '../support/crash-suite.ts'
 
-crashSuite(['first contact'])
+runCrashSuite(['first contact'])

@@ -1,4 +1,4 @@
 // Crashes while an agent finds custodians and leaves prekeys with them; `matrix-online.test.ts` says how to play more, or one.
-import { crashSuite } from '../support/crash-suite.ts'
+import { runCrashSuite } from '../support/crash-suite.ts'
 
-crashSuite(['joining'])
+runCrashSuite(['joining'])

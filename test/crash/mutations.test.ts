@@ -10,7 +10,7 @@ import { SCENARIOS, Theatre } from '../support/crash-scenarios.ts'
 import { CUSTODIANS } from '../support/crash-world.ts'
 import type { Troubles } from '../support/crash-world.ts'
 import type { Name } from '../support/hosts.ts'
-import { installVirtualTime, onRealTime } from '../support/virtual-time.ts'
+import { installVirtualTime, runOnRealTime } from '../support/virtual-time.ts'
 
 const test = suite('crash matrix · mutants')
 const time = installVirtualTime()
@@ -86,4 +86,4 @@ test('a receipt that leaves before its commit', async () => {
   assert.ok(found.has('custody'), 'and what follows')
 })
 
-onRealTime(() => test.run())
+runOnRealTime(() => test.run())

@@ -16,7 +16,7 @@ import { Shards } from '../../src/node/mailbox/shards.ts'
 import { openPrekeyKeeper } from '../../src/node/prekey-keeper.ts'
 import { EPOCH_MS, peerOf, World } from '../support/crash-world.ts'
 import { memoryStore } from '../support/store.ts'
-import { installVirtualTime, onRealTime } from '../support/virtual-time.ts'
+import { installVirtualTime, runOnRealTime } from '../support/virtual-time.ts'
 
 const test = suite('mistakes seen in the wild')
 const time = installVirtualTime()
@@ -223,4 +223,4 @@ test('4 and 17: a custodian hands out an entry once; one peer gets one a day', a
   assert.is(await fetch(20), undefined, 'none is handed out twice, even a day later')
 })
 
-onRealTime(() => test.run())
+runOnRealTime(() => test.run())

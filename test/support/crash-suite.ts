@@ -5,7 +5,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Matrix, parseCase } from './crash-matrix.ts'
 import { SCENARIOS, Theatre } from './crash-scenarios.ts'
-import { installVirtualTime, onRealTime } from './virtual-time.ts'
+import { installVirtualTime, runOnRealTime } from './virtual-time.ts'
 
 /** Milliseconds that each kind of trouble may take in a file; single crashes are cut short on a very busy machine only. */
 const BUDGETS = { singles: 100_000, doubles: 10_000, full: 6_000, restored: 6_000 } as const
@@ -16,7 +16,7 @@ const SHOWN_MAX = 5
 const FILE = relative(process.cwd(), process.argv[1] ?? '')
 
 /** Makes and runs the tests of a file: every kind of trouble in these stories. */
-export function crashSuite(names: readonly string[]): void {
+export function runCrashSuite(names: readonly string[]): void {
   const test = suite(`crash matrix · ${names.join(', ')}`)
   const matrix = new Matrix(new Theatre(installVirtualTime()))
   const wanted = process.env['CASE']
@@ -28,7 +28,7 @@ export function crashSuite(names: readonly string[]): void {
       console.log(points.slice(Math.max(0, at - 20)).join('\n'))
       assert.equal(wrong, [])
     })
-    onRealTime(() => test.run())
+    runOnRealTime(() => test.run())
     return
   }
   for (const scenario of SCENARIOS.filter(({ name }) => names.includes(name))) {
@@ -56,7 +56,7 @@ export function crashSuite(names: readonly string[]): void {
       })
     }
   }
-  onRealTime(() => test.run())
+  runOnRealTime(() => test.run())
 }
 
 function report(failures: readonly string[]): void {

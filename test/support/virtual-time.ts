@@ -149,7 +149,7 @@ class Timer {
 type Callback = (...args: unknown[]) => void
 
 /** Calls something that needs a real timer: a test runner, to begin. */
-export function onRealTime(run: () => void): void {
+export function runOnRealTime(run: () => void): void {
   const virtual = globalThis.setTimeout
   globalThis.setTimeout = realTimeout
   run()
