@@ -176,9 +176,10 @@ const outbox: Command = {
   errors: [],
   async run(invocation) {
     for (const message of await invocation.client.outbox(deadline(invocation))) {
-      invocation.print(message, ({ id, to, state, attempts, nextAttemptAt, lastError }) =>
-        cells(id, to, state, `${attempts} attempts, next ${cell(nextAttemptAt)}`, lastError),
-      )
+      invocation.print(message, ({ id, to, state, copies, attempts, nextAttemptAt, lastError }) => {
+        const tried = `${attempts} attempts, next ${cell(nextAttemptAt)}`
+        return cells(id, to, copies === null ? state : `${state} (${copies})`, tried, lastError)
+      })
     }
   },
 }
