@@ -40,8 +40,8 @@ function encodeEvent(event: SavedEvent): Bytes {
   return utf8(JSON.stringify(event))
 }
 
-/** Reads CBOR, too, in which events were saved before; a map in it never begins as an object in JSON does. */
-function decodeEvent(bytes: Bytes): SavedEvent {
+/** Reads a saved event: CBOR, too, in which events were saved before; a map in it never begins as an object in JSON does. */
+export function decodeEvent(bytes: Bytes): SavedEvent {
   const isJson = bytes[0] === JSON_START
   return (isJson ? JSON.parse(new TextDecoder().decode(bytes)) : decode(bytes)) as SavedEvent
 }

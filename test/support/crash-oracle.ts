@@ -1,6 +1,5 @@
 // What must hold whatever ends where: judged from outside the nodes, by what became durable, what left a machine, and
 // what was sealed. The log only grows.
-import { decode } from 'cborg'
 import { concat, equalBytes, formatHex } from '../../protocols/base/bytes.ts'
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { peerIdFromBytes } from '../../protocols/base/ids.ts'
@@ -15,6 +14,7 @@ import { MAILBOX_PROTOCOL } from '../../protocols/mailbox/types.ts'
 import { native } from '../../src/crypto/native.ts'
 import { decodeLetter, decodeNotice, TABLES } from '../../src/node/direct-rows.ts'
 import { CUSTODY } from '../../src/node/mailbox/box.ts'
+import { decodeEvent } from '../../src/node/events.ts'
 import { decodeRow } from '../../src/store/row.ts'
 import type { CrashDisk, DiskChange } from './crash-disk.ts'
 import type { Name } from './hosts.ts'
@@ -247,7 +247,7 @@ export class Oracle {
   }
 
   #noteEvent(name: Name, value: Bytes): void {
-    const { kind, data } = decode(value) as { kind: string; data: Record<string, unknown> }
+    const { kind, data } = decodeEvent(value)
     const id = String(data['id'])
     if (kind === 'message') {
       const isMarked = data['gap'] === true || data['late'] === true
