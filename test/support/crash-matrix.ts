@@ -109,15 +109,19 @@ export class Matrix {
     return { ...outcome, wrong }
   }
 
-  /** Plays cases until there are no more, or the time is up. */
-  async run(cases: AsyncIterable<Case>, budgetMs: number = Infinity): Promise<Tally> {
+  /** Plays cases until there are no more, or as many as are wanted, or the time is up. */
+  async run(
+    cases: AsyncIterable<Case>,
+    budgetMs: number = Infinity,
+    casesMax: number = Infinity,
+  ): Promise<Tally> {
     const end = performance.now() + (IS_ALL ? Infinity : budgetMs)
     const tally: Tally = { cases: 0, failures: [] }
     for await (const one of cases) {
       const { wrong } = await this.play(one)
       tally.cases += 1
       if (wrong.length > 0) tally.failures.push(`${nameOf(one)}\n    ${wrong.join('\n    ')}`)
-      if (performance.now() > end) break
+      if (performance.now() > end || (!IS_ALL && tally.cases >= casesMax)) break
     }
     return tally
   }
