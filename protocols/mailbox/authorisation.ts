@@ -11,6 +11,7 @@ import { SIGNATURE_BYTES, signLabelled, verifyLabelled } from '../base/signed.ts
 import { toTimeMs } from '../base/time.ts'
 import type { TimeMs } from '../base/time.ts'
 import type { EnvelopeId } from '../direct/types.ts'
+import { envelopeIdToOctets } from './envelope-ids.ts'
 import { AUTHORISATION_BYTES, DEPOSIT_LABEL, QUEUE_KEY_ID_BYTES } from './types.ts'
 import type { Authorisation, MailboxCode, QueueKeyId } from './types.ts'
 
@@ -76,8 +77,7 @@ export function isAuthorised(
 }
 
 function depositInput(facts: DepositFacts, expiresAt: TimeMs): Bytes {
-  const envelopeId = parseHex(facts.envelopeId)
-  invariant(envelopeId?.length === 32, 'an envelope id is 32 octets in hexadecimal')
+  const envelopeId = envelopeIdToOctets(facts.envelopeId)
   const { custodian, recipient } = facts
   return concat(peerIdToBytes(custodian), peerIdToBytes(recipient), envelopeId, u64(expiresAt))
 }

@@ -2,11 +2,9 @@
 // The length in front is the stream's business: it is checked there before anything is allocated.
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { parseHex } from '../base/bytes.ts'
 import type { Bytes } from '../base/bytes.ts'
 import { decoded, refused } from '../base/decode.ts'
 import type { Decoded } from '../base/decode.ts'
-import { invariant } from '../base/errors.ts'
 import { peerIdFromBytes, peerIdToBytes } from '../base/ids.ts'
 import type { PeerId } from '../base/ids.ts'
 import { toTimeMs } from '../base/time.ts'
@@ -15,7 +13,7 @@ import { ENVELOPE_BUCKETS, STATUSES } from '../direct/types.ts'
 import type { EnvelopeId, Status } from '../direct/types.ts'
 import { LEASE_BYTES } from '../identity/types.ts'
 import { queueKeyIdFromBytes, queueKeyIdToBytes } from './authorisation.ts'
-import { envelopeIdFromOctets } from './envelope-ids.ts'
+import { envelopeIdFromOctets, envelopeIdToOctets } from './envelope-ids.ts'
 import { leaseIdFromBytes, leaseIdToBytes } from './lease.ts'
 import {
   ACKNOWLEDGE_FRAME_BYTES_MAX,
@@ -147,7 +145,7 @@ function initOf(frame: MailboxFrame): Init {
       const { sequence, envelopeId, depositedAt, expiresAt, envelope } = frame.stored
       const value = {
         sequence: BigInt(sequence),
-        envelopeId: octetsOf(envelopeId),
+        envelopeId: envelopeIdToOctets(envelopeId),
         depositedAt: BigInt(depositedAt),
         expiresAt: BigInt(expiresAt),
         envelope,
@@ -165,7 +163,10 @@ function initOf(frame: MailboxFrame): Init {
       return { case: 'end', value }
     }
     case 'acknowledge':
-      return { case: 'acknowledge', value: { envelopeIds: frame.envelopeIds.map(octetsOf) } }
+      return {
+        case: 'acknowledge',
+        value: { envelopeIds: frame.envelopeIds.map(envelopeIdToOctets) },
+      }
     case 'removed':
       return { case: 'removed', value: { removed: [...frame.removed] } }
     case 'failure': {
@@ -189,12 +190,6 @@ function depositInit(deposit: DepositRequest): Extract<Init, { case: 'deposit' }
     authorisation: deposit.authorisation ?? NOTHING,
     envelope: deposit.envelope,
   }
-}
-
-function octetsOf(id: EnvelopeId): Bytes {
-  const octets = parseHex(id)
-  invariant(octets?.length === 32, 'an envelope id is 32 octets in hexadecimal')
-  return octets
 }
 
 /**

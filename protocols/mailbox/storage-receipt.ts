@@ -1,9 +1,8 @@
 // Storage receipts: a custodian's signed word that an envelope is on its disk (spec.md §3.2). Floor 0, pure.
-import { concat, makeReader, parseHex, u32, u64, u8 } from '../base/bytes.ts'
+import { concat, makeReader, u32, u64, u8 } from '../base/bytes.ts'
 import type { Bytes } from '../base/bytes.ts'
 import { decoded, refused } from '../base/decode.ts'
 import type { Decoded } from '../base/decode.ts'
-import { invariant } from '../base/errors.ts'
 import { PEER_ID_BYTES, peerIdFromBytes, peerIdToBytes, publicKeyOf } from '../base/ids.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
@@ -11,7 +10,7 @@ import { SIGNATURE_BYTES, signLabelled, verifyLabelled } from '../base/signed.ts
 import { toTimeMs } from '../base/time.ts'
 import type { EnvelopeId } from '../direct/types.ts'
 import { leaseIdFromBytes, leaseIdToBytes } from './lease.ts'
-import { envelopeIdFromOctets } from './envelope-ids.ts'
+import { envelopeIdFromOctets, envelopeIdToOctets } from './envelope-ids.ts'
 import { LEASE_ID_BYTES, RECEIPT_BYTES, RECEIPT_LABEL } from './types.ts'
 import type { LeaseId, MailboxCode, StorageReceipt } from './types.ts'
 
@@ -31,15 +30,13 @@ export interface ReceiptCheck {
 
 /** Signs a receipt: 210 bytes. `secret` is the custodian's Ed25519 seed. Only for what is synced to disk. */
 export function signReceipt(primitives: Primitives, secret: Bytes, receipt: StorageReceipt): Bytes {
-  const envelopeId = parseHex(receipt.envelopeId)
-  invariant(envelopeId?.length === ENVELOPE_ID_BYTES, 'an envelope id is 32 octets in hexadecimal')
   const body = concat(
     u8(VERSION),
     u8(KIND_STORED),
     peerIdToBytes(receipt.custodian),
     peerIdToBytes(receipt.recipient),
     leaseIdToBytes(receipt.leaseId),
-    envelopeId,
+    envelopeIdToOctets(receipt.envelopeId),
     u32(receipt.size),
     u64(receipt.storedAt),
     u64(receipt.expiresAt),

@@ -331,4 +331,20 @@ test('a custodian that is gone is replaced, and mail goes to the new one', async
   assert.is(bob.mailboxes.facts().custodians.length, 3)
 })
 
+test('a custodian that takes no prekeys keeps none from the others', async () => {
+  await using cast = new Cast()
+  const refusing = await cast.start('mallory', SERVING)
+  const nothing = (): Promise<undefined> => Promise.resolve(undefined)
+  refusing.prekeys.setCustody({
+    fetch: nothing,
+    publish: nothing,
+    supply: nothing,
+    record: nothing,
+  })
+  const bob = await cast.start('bob', { open: true })
+  await meet(bob, [refusing])
+  await until('a custodian', () => bob.mailboxes.facts().custodians.length === 1)
+  await join(bob, await cast.custodians(['rita', 'max']))
+})
+
 test.run()

@@ -99,7 +99,10 @@ export class ContactRecords {
   readonly #finding = new Map<PeerId, Promise<ContactRecord | undefined>>()
   #sequence = 0
   #own: Bytes | undefined
-  #leases: readonly Bytes[] = []
+  #hasLeases = false
+  #putting = false
+  /** Asked for while one was under way: it goes in once more after that. */
+  #putAgain = false
   #publishedAt = 0
 
   private constructor(options: ContactRecordsOptions) {
@@ -131,9 +134,9 @@ export class ContactRecords {
 
   /**
    * Signs a new record if leases or addresses changed, or the last one is old, and puts it into the hash table in the
-   * background. Answers whether it is another one than before.
+   * background.
    */
-  async publish(leases: readonly Bytes[], signal: AbortSignal): Promise<boolean> {
+  async publish(leases: readonly Bytes[], signal: AbortSignal): Promise<void> {
     const { host, store, primitives, secret, now } = this.#options
     const reach = toReach(host.peerId, host.addresses())
     const before = this.#own === undefined ? undefined : this.#read(host.peerId, this.#own)
@@ -143,7 +146,7 @@ export class ContactRecords {
       leases.every((lease, at) => equalBytes(lease, before.leases[at] ?? new Uint8Array(0))) &&
       String(before.addresses) === String(reach.addresses) &&
       String(before.relays) === String(reach.relays)
-    if (isSame && this.#publishedAt + REPUBLISH_MS > now()) return false
+    if (isSame && this.#publishedAt + REPUBLISH_MS > now()) return
     // The time, so that an agent that lost its count supersedes its former record.
     const sequence = Math.max(this.#sequence + 1, now())
     const record: ContactRecord = {
@@ -157,15 +160,14 @@ export class ContactRecords {
     await store.commit([put(TABLE, OWN, encodeRow(VERSION, [sequence, bytes]))])
     this.#sequence = sequence
     this.#own = bytes
-    this.#leases = leases
     this.#publishedAt = now()
-    void this.#put(bytes, signal)
-    return true
+    this.#hasLeases = leases.length > 0
+    void this.#put(signal)
   }
 
   /** Puts the record into the hash table again, for a peer that has just come. */
   announce(signal: AbortSignal): void {
-    if (this.#own !== undefined && this.#leases.length > 0) void this.#put(this.#own, signal)
+    if (this.#hasLeases) void this.#put(signal)
   }
 
   /** The newest record of a peer that can be had within a few seconds; one found lately is not looked for again. */
@@ -252,12 +254,19 @@ export class ContactRecords {
     return record.ok ? record.value : undefined
   }
 
-  async #put(bytes: Bytes, signal: AbortSignal): Promise<void> {
+  /** One at a time, however many peers come. */
+  async #put(signal: AbortSignal): Promise<void> {
+    this.#putAgain = true
+    if (this.#putting) return
+    this.#putting = true
     const { host } = this.#options
-    try {
-      await host.records.put(NAMESPACE, utf8(host.peerId), bytes, { signal })
-    } catch {
+    while (this.#putAgain && this.#own !== undefined && !signal.aborted) {
+      this.#putAgain = false
       // Nobody near took it, or there is nobody: it comes again with the next peer, and regularly.
+      await host.records
+        .put(NAMESPACE, utf8(host.peerId), this.#own, { signal })
+        .catch(() => undefined)
     }
+    this.#putting = false
   }
 }

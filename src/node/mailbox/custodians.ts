@@ -216,10 +216,7 @@ export class Custodians {
       this.#again = true
       return
     }
-    this.#tending = this.#tendOnce().catch((error: unknown) => {
-      if (this.#closing.signal.aborted) return
-      this.#options.log.debug({ error: String(error) }, 'custodians could not be looked after')
-    })
+    this.#tending = this.#tendOnce().catch((error: unknown) => this.#note(null, error))
     await this.#tending
     this.#tending = undefined
     if (this.#closing.signal.aborted) return
@@ -239,10 +236,21 @@ export class Custodians {
     await records.publish(leases, this.#closing.signal)
     for (const one of this.#current()) {
       if (!host.isConnected(one.peer)) continue
-      await this.#supply(one)
-      await this.#tellKeys(one)
+      // One that does not answer, or answers wrongly, must not keep the others from what they need.
+      await this.#provide(one).catch((error: unknown) => this.#note(one.peer, error))
     }
     this.#options.onTended()
+  }
+
+  async #provide(one: Custodian): Promise<void> {
+    await this.#supply(one)
+    await this.#tellKeys(one)
+  }
+
+  #note(custodian: PeerId | null, error: unknown): void {
+    if (this.#closing.signal.aborted) return
+    const facts = { custodian, error: String(error) }
+    this.#options.log.debug(facts, 'custodians could not be looked after')
   }
 
   async #dropEnded(nowMs: number): Promise<void> {
@@ -369,11 +377,12 @@ export class Custodians {
 
   async #tellKeys(one: Custodian): Promise<void> {
     const { client, queueKeys } = this.#options
+    const before = one.keySerial
     for (const { serial, ...key } of queueKeys.after(one.keySerial)) {
       await client.authorise(one.peer, key, this.#closing.signal)
       one.keySerial = serial
     }
-    await this.#save(one)
+    if (one.keySerial !== before) await this.#save(one)
   }
 }
 
