@@ -13,19 +13,27 @@ const NONE = new Uint8Array(0)
 const NONCE = new Uint8Array(12)
 const HASH_BYTES = 32
 
-/** Why the fake engine refuses; never leaves it. */
+/** Why the fake engine refuses; never leaves it. One for each code: a stack would cost more than the engine. */
 export class Refusal extends Error {
   readonly code: EngineCode
 
-  constructor(code: EngineCode) {
+  private constructor(code: EngineCode) {
     super(code)
     this.code = code
   }
+
+  static of(code: EngineCode): Refusal {
+    const known = refusals.get(code) ?? new Refusal(code)
+    refusals.set(code, known)
+    return known
+  }
 }
+
+const refusals = new Map<EngineCode, Refusal>()
 
 /** Refuses unless it holds. */
 export function ensure(holds: boolean, code: EngineCode = 'GROUP_COMMIT_INVALID'): asserts holds {
-  if (!holds) throw new Refusal(code)
+  if (!holds) throw Refusal.of(code)
 }
 
 /** Parts with their lengths in front. */
@@ -256,15 +264,38 @@ export function copyOf(state: FakeState): FakeState {
   }
 }
 
+const encodings = new WeakMap<Leaves, Bytes>()
+
 /** The public tree. */
 export function encodeLeaves(leaves: Leaves): Bytes {
-  return pack(
-    ...leaves.map((leaf) => (leaf === undefined ? NONE : pack(peerIdToBytes(leaf.peer), leaf.key))),
-  )
+  let bytes = encodings.get(leaves)
+  if (bytes === undefined) {
+    bytes = pack(
+      ...leaves.map((leaf) =>
+        leaf === undefined ? NONE : pack(peerIdToBytes(leaf.peer), leaf.key),
+      ),
+    )
+    encodings.set(leaves, bytes)
+  }
+  return bytes.slice()
 }
+
+/** Trees that were read lately, by their octets. */
+const trees = new Map<string, Leaves>()
+const TREES_MAX = 1_000
 
 /** Reads a public tree. */
 export function decodeLeaves(bytes: Bytes): Leaves {
+  const name = Buffer.from(bytes).toString('latin1')
+  const known = trees.get(name)
+  if (known !== undefined) return known
+  const leaves = readLeaves(bytes)
+  if (trees.size >= TREES_MAX) trees.clear()
+  trees.set(name, leaves)
+  return leaves
+}
+
+function readLeaves(bytes: Bytes): Leaves {
   return demand(bytes).map((part) => {
     if (part.length === 0) return undefined
     const parts = demand(part, 2)
