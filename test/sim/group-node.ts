@@ -336,7 +336,6 @@ export class SimMember {
     this.joinedAt = this.world.timeline.elapsedMs
     ledger.tally.joins += 1
     this.world.note(`${this.name} joins at ${record.commitId.slice(0, 6)} (${record.epoch})`)
-    this.#keyPackages.delete(formatHex(keyPackage.ref))
     await this.#store.commit(await dropMembership(this.#store, p.groupId))
     await this.#begin(state, effects)
   }

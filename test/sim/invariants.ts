@@ -79,6 +79,7 @@ export class Invariants implements Watcher {
   async stepped(step: StepTaken): Promise<void> {
     const { member, before, after } = step
     this.#follow(before, after)
+    this.#countJob(step)
     if (!member.isHonest) return
     this.#checkBounds(member, after)
     this.#checkDeliveries(step)
@@ -128,6 +129,13 @@ export class Invariants implements Watcher {
       this.#children.set(record.parent, children)
       if (children > 1) tally.forks += 1
     }
+  }
+
+  #countJob({ event }: StepTaken): void {
+    if (event.kind !== 'jobDone' || event.result.kind !== 'followed') return
+    const { tally } = this.#world.ledger
+    if (event.job.kind === 'resume') tally.resumes += 1
+    else tally.follows += 1
   }
 
   /** 13 */

@@ -52,6 +52,8 @@ export interface Tally {
   joins: number
   crashes: number
   restores: number
+  /** What bad members and ghosts did. */
+  misdeeds: number
 }
 
 const hashOf = (bytes: Bytes): string => formatHex(native.sha256(bytes))
@@ -77,6 +79,7 @@ export class Ledger {
     joins: 0,
     crashes: 0,
     restores: 0,
+    misdeeds: 0,
   }
 
   /** An engine whose commits and messages are written down. */

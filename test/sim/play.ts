@@ -95,6 +95,13 @@ class Run {
     }
     await this.#invite(founder, invited)
     await this.#world.timeline.run(BEGIN_MS)
+    const [bad] = this.#script.bad.flatMap((i) => this.#all[i] ?? [])
+    if (bad === undefined || this.#script.seed % 2 === 0) return
+    const member = { peer: bad.peer, gen: 1 }
+    await founder.ask({
+      kind: 'changesAsked',
+      changes: [{ kind: 'role', member, role: 'admin' }],
+    })
   }
 
   async unfold(): Promise<void> {
@@ -207,6 +214,7 @@ class Run {
     const bad = this.#all.find(({ isHonest, isUp, isMember }) => !isHonest && isUp && isMember)
     if (bad === undefined) return
     const adversary = new Adversary(bad, salt)
+    this.#world.ledger.tally.misdeeds += 1
     if (kind === 'doubleVote') adversary.doubleVote()
     if (kind === 'falseRecord') await adversary.falseRecord()
     if (kind === 'withhold') await adversary.withhold()
@@ -215,7 +223,8 @@ class Run {
 
   /** A member that is out of the group acts from rows of when it was in. */
   async #haunt(member: SimMember, chance: Chance): Promise<void> {
-    const removed = this.#all.find(({ state }) => state?.phase === 'removed')
+    const out = this.#all.filter(({ state }) => state?.phase === 'removed')
+    const removed = chance.pick(out)
     const backup = removed && this.#backups.get(removed)
     if (removed === undefined || backup === undefined) {
       if (member.isMember) this.#backups.set(member, member.backup())
@@ -236,6 +245,7 @@ class Run {
     ) {
       changes.push({ kind: 'remove', member: { peer, gen } })
     }
+    this.#world.ledger.tally.misdeeds += 1
     await ghost.ask({ kind: 'changesAsked', changes })
     await ghost.say(`boo ${name}`)
   }
@@ -247,10 +257,9 @@ class Run {
     const text = `${member.name} ${salt}`
     const hearers = new Map<PeerId, number>(member.view.roster)
     const said = { by: member.peer, gen, text, at: timeline.elapsedMs, hearers }
-    if (await member.say(text)) {
-      // A crash may have come before it was durable: then nothing was said.
-      if (member.isUp) ledger.said.push(said)
-    }
+    const isUp = (): boolean => member.isUp
+    // A crash may have come before it was durable: then nothing was said.
+    if ((await member.say(text)) && isUp()) ledger.said.push(said)
   }
 
   async #invite(by: SimMember, others: readonly SimMember[]): Promise<void> {
@@ -281,6 +290,9 @@ class Run {
     const others = [...view.roster].filter(([peer]) => peer !== member.peer)
     const [peer, gen] = chance.pick(others) ?? []
     if (peer === undefined || gen === undefined) return
+    const other = this.#world.members.get(peer)
+    // Who is to be removed may come back with what it has now.
+    if (kind === 'remove' && other?.isUp === true) this.#backups.set(other, other.backup())
     const ref = { peer, gen }
     const change: Change =
       kind === 'remove'
