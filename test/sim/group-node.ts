@@ -11,8 +11,9 @@ import {
   makeGenesis,
   readJoinPackage,
 } from '../../protocols/group/founding.ts'
+import { reachesBack } from '../../protocols/group/history.ts'
 import { frameIdOf, openFrame, readFrameHead } from '../../protocols/group/frame.ts'
-import { idBytes, toGroupMessageId } from '../../protocols/group/ids.ts'
+import { idBytes, refKey, toGroupMessageId } from '../../protocols/group/ids.ts'
 import { describeEpoch, makeJobRunner } from '../../protocols/group/jobs.ts'
 import type { Job, JobRunner } from '../../protocols/group/jobs.ts'
 import { makeGroupMachine } from '../../protocols/group/machine.ts'
@@ -20,10 +21,17 @@ import type { GroupMachine } from '../../protocols/group/machine.ts'
 import { makeMlsEngine } from '../../protocols/group/mls/engine.ts'
 import type { MlsEngine, OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
-import type { Delivered, GroupEffect, GroupEvent, GroupState } from '../../protocols/group/state.ts'
+import type {
+  Delivered,
+  EntryInfo,
+  GroupEffect,
+  GroupEvent,
+  GroupState,
+} from '../../protocols/group/state.ts'
 import { formatHex } from '../../protocols/base/bytes.ts'
-import type { FrameId, GroupId, JoinPackage, View } from '../../protocols/group/types.ts'
+import type { CommitId, FrameId, GroupId, JoinPackage, View } from '../../protocols/group/types.ts'
 import { native } from '../../src/crypto/native.ts'
+import { sortable } from '../../src/node/direct-rows.ts'
 import { loadGroup } from '../../src/node/group-load.ts'
 import {
   dropMembership,
@@ -193,10 +201,14 @@ export class SimMember {
     await this.hear({ kind: 'syncBegan' })
     if (isAllowed) {
       for (const { frame } of from.frames()) await this.receive(frame)
-      const known = own.chain.nodes.keys()
+      const known = reachesBack(own) ? own.chain.nodes.keys() : []
       const entries = recordsBeyond(theirs.chain, [...known]).map(({ entry }) => entry)
       await this.hear({ kind: 'recordsHeard', entries })
-      await this.hear({ kind: 'acksHeard', acks: [...theirs.acks.values()] })
+      await this.hear({
+        kind: 'acksHeard',
+        acks: [...theirs.acks.values()],
+        proofs: [...theirs.proofs.values()],
+      })
       for (const [commitId, { hasBody }] of this.state?.chain.nodes ?? []) {
         const body = theirs.chain.nodes.get(commitId)?.entry.body
         if (!hasBody && body !== undefined) await this.hear({ kind: 'bodyHeard', commitId, body })
@@ -208,6 +220,11 @@ export class SimMember {
         .filter(({ record }) => record.epoch <= last)
         .map(({ entry }) => entry)
       await this.hear({ kind: 'recordsHeard', entries })
+    }
+    const shown = isAllowed ? theirs.tip : removalOf(theirs.chain, theirs.tip, this.peer)
+    const seen = shown && this.state?.chain.nodes.get(shown)
+    if (shown !== undefined && seen?.view.roster.has(this.peer) === false) {
+      await this.hear({ kind: 'removalHeard', peer: from.peer, removal: shown })
     }
     await this.hear({ kind: 'syncEnded', reached: true })
   }
@@ -257,7 +274,9 @@ export class SimMember {
     if (!begun.ok) throw new Error(begun.code)
     const [state, effects] = before === undefined ? begun.value : joinAnew(begun.value, before)
     this.joins += 1
-    await this.#store.commit(await dropMembership(this.#store, p.groupId))
+    await this.#store.commit(
+      await dropMembership(this.#store, p.groupId, before?.self.gen === state.self.gen),
+    )
     await this.#begin(state, effects)
   }
 
@@ -294,6 +313,10 @@ export class SimMember {
       self: this.#self(),
       rows: {
         tree,
+        async kept(author, n) {
+          const row = await read(GROUP_TABLES.payload, `${refKey(author)}/${sortable(n)}`)
+          return row?.[0] as Bytes | undefined
+        },
         async snapshot(id) {
           const row = await read(GROUP_TABLES.snapshot, id)
           const epoch = await read(GROUP_TABLES.epoch, id)
@@ -338,6 +361,7 @@ export class SimMember {
         case 'publish':
         case 'handJoin':
         case 'wantSync':
+        case 'wantInfo':
         case 'changed':
         case 'intentFailed':
           break
@@ -382,11 +406,39 @@ export class SimMember {
         })
         return
       }
+      case 'wantInfo':
+        timeline.after(200, () => this.#fetchInfo(effect.commitId))
+        return
       case 'wantSync':
         timeline.after(200, () => this.#syncWithSomebody())
         return
       default:
     }
+  }
+
+  async #fetchInfo(commitId: CommitId): Promise<void> {
+    const { members, network } = this.#world
+    for (const other of members.values()) {
+      if (other === this || !other.isUp || !network.reaches(this.name, other.name)) continue
+      const info = await other.infoFor(this.peer, commitId)
+      if (info === undefined) continue
+      await this.hear({ kind: 'infoHeard', commitId, info })
+      return
+    }
+  }
+
+  /** What a member that comes back is given. */
+  async infoFor(peer: PeerId, commitId: CommitId): Promise<EntryInfo | undefined> {
+    const { state } = this
+    const epoch = state?.held.get(commitId)
+    if (state?.tip !== commitId || epoch === undefined || !this.view.roster.has(peer))
+      return undefined
+    const tx = state.generations.get(this.view.generation)?.generation.tx
+    const groupInfo = await this.#jobs?.groupInfo(commitId)
+    const key = `${this.#world.groupId}/${formatHex(epoch.treeHash)}`
+    const row = await this.#store.get(GROUP_TABLES.tree, key)
+    if (tx === undefined || groupInfo === undefined || row === undefined) return undefined
+    return { groupInfo, tree: unpackRow(row)[0] as Bytes, bodyKey: epoch.bodyKey, tx }
   }
 
   async #syncWithSomebody(): Promise<void> {
