@@ -269,6 +269,8 @@ function takeRefusal(turn: GroupTurn, job: Job, code: Refused['code']): void {
       takeRefusedCommit(turn, job, code)
       return
     case 'open': {
+      // Its secrets went meanwhile: what they would have opened is asked for again.
+      if (!turn.state.held.has(job.epoch)) return
       const waiting = new Map(turn.state.waiting)
       for (const { frameId } of job.messages) {
         waiting.delete(frameId)

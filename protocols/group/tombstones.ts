@@ -111,8 +111,9 @@ export function takeRemovalHeard(turn: GroupTurn, peer: PeerId, removal: CommitI
   const deniedBy = new Map(turn.state.volatile.deniedBy).set(peer, removal)
   turn.note({ deniedBy })
   const at = forkPoint(chain, tip, removal)
-  if (at === removal) return // it was added again since
   const { roster } = nodeOf(chain, at).view
+  // Where it was not on the roster it was never removed: it waits to be added there as well.
+  if (roster.get(self.peer) !== self.gen) return
   const agreed = [...roster.keys()].filter((one) => deniedBy.has(one)).length
   if (2 * agreed > roster.size || hasMajorityAt(chain, votes, at, removal)) {
     endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')

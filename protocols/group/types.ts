@@ -274,7 +274,16 @@ export const KEPT_MS: number = DAY_MS
 export const SALVAGE_MS_MIN: number = SECOND_MS
 export const SALVAGE_MS_MAX: number = 5 * SECOND_MS
 /** When others are asked for messages that cannot be opened here, counted from the hearing. */
-export const REPAIR_AFTER_MS: readonly number[] = [20 * SECOND_MS, 2 * MINUTE_MS, 12 * MINUTE_MS]
+export const REPAIR_AFTER_MS: readonly number[] = [
+  20 * SECOND_MS,
+  MINUTE_MS,
+  3 * MINUTE_MS,
+  9 * MINUTE_MS,
+  27 * MINUTE_MS,
+  81 * MINUTE_MS,
+  4 * HOUR_MS,
+  12 * HOUR_MS,
+]
 /** A message is sealed again on request no sooner than this after the last time. */
 export const REPAIR_PAUSE_MS: number = 15 * SECOND_MS
 /** A hole from the time of an absence that nothing was held of is awaited for this long. */
