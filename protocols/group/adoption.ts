@@ -2,59 +2,74 @@
 import { compareBytes, concat, equalBytes } from '../base/bytes.ts'
 import type { Bytes } from '../base/bytes.ts'
 import type { PeerId } from '../base/ids.ts'
-import { markFailed, nodeOf, pathFrom } from './chain.ts'
+import { leadsTo, markFailed, nodeOf, pathFrom } from './chain.ts'
 import type { ChainNode } from './chain.ts'
 import { toCommitId } from './ids.ts'
 import type { Job, JobResult, NewEpoch } from './jobs.ts'
 import { makeGeneration, openBody } from './keys.ts'
-import { reviewOutbox } from './messages.ts'
+import { reviewSealed } from './salvage.ts'
 import type { CommitContent } from './mls-engine.ts'
 import { encodePolicy } from './policy.ts'
-import { isNewer, selectTip } from './selection.ts'
+import { selectTip, standingOf } from './selection.ts'
 import { checkOf, signAck } from './signed-notes.ts'
-import type { HeldEpoch, Listening } from './state.ts'
-import type { GroupTurn } from './turn.ts'
+import type { GroupState, HeldEpoch, Listening } from './state.ts'
+import type { GroupKit, GroupTurn, Retention } from './turn.ts'
+import { takeVote } from './votes.ts'
 import {
+  BODY_WAIT_MS,
   GENERATION_HOLD_MS,
   GENERATION_LINGER_MS,
   PAST_EPOCHS_MAX,
   PAST_EPOCHS_MS,
+  PAST_FINAL_MS,
 } from './types.ts'
 import type { CommitId, RecordAdd } from './types.ts'
 
-/** The next epoch to adopt, if another tip than ours is selected and nothing holds it back. */
-export function followJob(turn: GroupTurn): Job | undefined {
-  const selected = selectTip(turn.state.chain, turn.state.votes)
-  if (selected === turn.state.tip) return undefined
-  const { syncs, syncUntil, holdUntil } = turn.state.volatile
+/** What leads towards the selected tip. */
+export type Route =
+  | { readonly kind: 'job'; readonly job: Job }
+  /** There is none: the tip is selected, or is awaited. */
+  | { readonly kind: 'none' }
+  /** No epoch that is held leads there, or what does is not to be had: it can only be entered from outside. */
+  | { readonly kind: 'outside'; readonly to: CommitId; readonly waitMs: number }
+
+const NONE: Route = { kind: 'none' }
+
+/** The next step to the selected tip, if that is another one than ours and nothing holds it back. */
+export function routeToTip(turn: GroupTurn): Route {
+  const { chain, votes, tip, held, checkpoints, volatile } = turn.state
+  const selected = selectTip(chain, votes)
+  if (selected === tip) return NONE
+  const { syncs, syncUntil, holdUntil } = volatile
   // What the next epoch would outdate is opened first; a sync that makes no progress holds nothing up.
-  if ((syncs > 0 && turn.nowMs < syncUntil) || turn.nowMs < holdUntil) return undefined
-  const path = pathFrom(turn.state.chain, selected, (id) => turn.state.held.has(id))
-  const [next] = path?.steps ?? []
-  if (path === undefined) return undefined
+  if ((syncs > 0 && turn.nowMs < syncUntil) || turn.nowMs < holdUntil) return NONE
+  const path = pathFrom(chain, selected, (id) => held.has(id))
+  if (path === undefined) return { kind: 'outside', to: selected, waitMs: 0 }
+  const [next] = path.steps
   if (next === undefined) {
     // A branch that was left and is selected again: its secrets are still here.
     moveTo(turn, selected)
-    return followJob(turn)
+    return NONE
   }
-  return jobFor(turn, path.from, next)
+  const own = checkpoints.get(next)
+  if (own !== undefined) {
+    return { kind: 'job', job: { kind: 'resume', commitId: next, treeHash: own.treeHash } }
+  }
+  const { failed, entry } = nodeOf(chain, next)
+  // Most of the others have followed what failed here, or has not come yet: else it would not be selected.
+  if (failed) return { kind: 'outside', to: selected, waitMs: 0 }
+  if (entry.body === undefined) return { kind: 'outside', to: selected, waitMs: BODY_WAIT_MS }
+  return followFrom(turn, path.from, next, entry.body)
 }
 
-function jobFor(turn: GroupTurn, parent: CommitId, commitId: CommitId): Job | undefined {
-  const { chain, held, checkpoints } = turn.state
-  const own = checkpoints.get(commitId)
-  if (own !== undefined) return { kind: 'resume', commitId, treeHash: own.treeHash }
-  const sealed = nodeOf(chain, commitId).entry.body
-  const epoch = held.get(parent)
-  const commit =
-    sealed === undefined || epoch === undefined
-      ? undefined
-      : openBody(turn.primitives, epoch.bodyKey, commitId, sealed)
+function followFrom(turn: GroupTurn, parent: CommitId, commitId: CommitId, sealed: Bytes): Route {
+  const epoch = turn.state.held.get(parent)
+  const commit = epoch && openBody(turn.primitives, epoch.bodyKey, commitId, sealed)
   if (commit !== undefined && toCommitId(turn.primitives.sha256(commit)) === commitId) {
-    return { kind: 'follow', parent, commitId, commit }
+    return { kind: 'job', job: { kind: 'follow', parent, commitId, commit } }
   }
   failCommit(turn, commitId)
-  return followJob(turn)
+  return routeToTip(turn)
 }
 
 /** Notes that a commit cannot be followed, whatever its record says. */
@@ -98,6 +113,7 @@ export function endMembership(turn: GroupTurn, phase: 'left' | 'removed'): void 
   }
   for (const treeHash of treesOf(turn)) turn.ask({ kind: 'dropTree', treeHash })
   for (const { n } of turn.state.outbox) turn.ask({ kind: 'dropLetter', n })
+  for (const { author, n } of turn.state.kept.values()) turn.ask({ kind: 'dropKept', author, n })
   for (const frameId of turn.state.waiting.keys()) turn.ask({ kind: 'dropWaiting', frameId })
   for (const { id } of turn.state.intents) {
     turn.ask({ kind: 'intentFailed', id, code: 'GROUP_NOT_MEMBER' })
@@ -109,6 +125,7 @@ export function endMembership(turn: GroupTurn, phase: 'left' | 'removed'): void 
     held: new Map(),
     checkpoints: new Map(),
     outbox: [],
+    kept: new Map(),
     waiting: new Map(),
     intents: [],
     welcomes: [],
@@ -149,7 +166,7 @@ function isAsDone({ record }: ChainNode, content: CommitContent): boolean {
   const names = (peers: readonly PeerId[]): string => [...peers].sort().join()
   const refs = (adds: readonly Bytes[]): Bytes => concat(...[...adds].sort(compareBytes))
   return (
-    content.kind === 'member' &&
+    content.kind === (record.kind === 'resync' ? 'external' : 'member') &&
     content.committer === record.author.peer &&
     names(content.adds.map(({ peer }) => peer)) ===
       names(record.adds.map(({ member }) => member.peer)) &&
@@ -210,8 +227,10 @@ function moveTo(turn: GroupTurn, commitId: CommitId): void {
   }
   const { record } = nodeOf(turn.state.chain, commitId)
   const isOwn = record.author.peer === turn.state.self.peer
-  turn.change({ held, tip: commitId, ...(isOwn && { rekeyedAt: turn.nowMs }) })
-  reviewOutbox(turn)
+  const { lamport } = turn.state
+  const rekeyed = { rekeyedAt: turn.nowMs, rekeyedLamport: lamport }
+  turn.change({ held, tip: commitId, ...(isOwn && rekeyed) })
+  reviewSealed(turn)
   turn.ask({ kind: 'changed' })
 }
 
@@ -234,21 +253,6 @@ export function ackTip(turn: GroupTurn): void {
   }
 }
 
-/** Counts a vote if it is its author's newest; the ack it came in is kept to be handed on. */
-export function takeVote(
-  turn: GroupTurn,
-  peer: PeerId,
-  vote: { readonly gen: number; readonly seq: number; readonly commitId: CommitId },
-  ack?: Bytes,
-): void {
-  const { votes, acks } = turn.state
-  if (!isNewer(votes, peer, vote)) return
-  turn.change({ votes: new Map(votes).set(peer, vote) })
-  if (ack === undefined) return
-  turn.change({ acks: new Map(acks).set(peer, ack) })
-  turn.ask({ kind: 'saveAck', peer, ack })
-}
-
 /** Drops the secrets of epochs past their number or their time, and generations that nobody uses any more. */
 export function expireEpochs(turn: GroupTurn): void {
   const { held, checkpoints, generations, tip } = turn.state
@@ -256,12 +260,17 @@ export function expireEpochs(turn: GroupTurn): void {
     .filter(([commitId]) => commitId !== tip)
     .map(([commitId, { endedAt = turn.nowMs }]) => ({ commitId, endedAt }))
     .sort((a, b) => b.endedAt - a.endedAt)
+  const limits = retentionOf(turn.kit)
   const over = past.filter(
-    ({ endedAt }, i) => i >= PAST_EPOCHS_MAX || turn.nowMs - endedAt >= PAST_EPOCHS_MS,
+    ({ commitId, endedAt }, i) =>
+      i >= limits.epochs ||
+      turn.nowMs - endedAt >= (isSettled(turn.state, commitId) ? PAST_FINAL_MS : limits.ms),
   )
   const made = [...checkpoints].sort(([, a], [, b]) => b.madeAt - a.madeAt)
   const spent = made.filter(
-    ([, { madeAt }], i) => i >= PAST_EPOCHS_MAX || turn.nowMs - madeAt >= PAST_EPOCHS_MS,
+    ([commitId, { madeAt }], i) =>
+      i >= limits.epochs ||
+      turn.nowMs - madeAt >= (isSettled(turn.state, commitId) ? PAST_FINAL_MS : limits.ms),
   )
   if (over.length > 0 || spent.length > 0) {
     const trees = treesOf(turn)
@@ -282,6 +291,32 @@ export function expireEpochs(turn: GroupTurn): void {
     }
   }
   expireGenerations(turn, generations)
+}
+
+function retentionOf({ retention }: GroupKit): Retention {
+  const { epochs = PAST_EPOCHS_MAX, ms = PAST_EPOCHS_MS } = retention ?? {}
+  return { epochs: Math.min(epochs, PAST_EPOCHS_MAX), ms: Math.min(ms, PAST_EPOCHS_MS) }
+}
+
+/** True for epochs that no branch will be followed from any more: most members are beyond them, or on another branch. */
+function isSettled({ chain, votes, tip }: GroupState, id: CommitId): boolean {
+  const { final } = standingOf(chain, votes)
+  // Who is not there yet needs what it holds to get there.
+  return final !== undefined && leadsTo(chain, final, tip) && !leadsTo(chain, final, id)
+}
+
+/** When `expireEpochs` has something to do next. */
+export function epochsDueAt(kit: GroupKit, state: GroupState): number {
+  const limits = retentionOf(kit)
+  const msOf = (id: CommitId): number => (isSettled(state, id) ? PAST_FINAL_MS : limits.ms)
+  const held = [...state.held].map(([id, { endedAt }]) =>
+    endedAt === undefined ? Number.POSITIVE_INFINITY : endedAt + msOf(id),
+  )
+  const made = [...state.checkpoints].map(([id, { madeAt }]) => madeAt + msOf(id))
+  const over = [...state.generations.values()].map(({ endedAt }) =>
+    endedAt === undefined ? Number.POSITIVE_INFINITY : endedAt + GENERATION_LINGER_MS,
+  )
+  return Math.min(...held, ...made, ...over)
 }
 
 function expireGenerations(turn: GroupTurn, generations: ReadonlyMap<CommitId, Listening>): void {

@@ -5,6 +5,7 @@ import { invariant } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
 import { verifyRecord } from './commit-record.ts'
+import { refKey } from './ids.ts'
 import type { CommitId, CommitRecord, GroupId, MemberRef, RecordEntry, View } from './types.ts'
 import { RECORDS_MAX } from './types.ts'
 import { genesisView, viewAfter } from './view.ts'
@@ -14,23 +15,71 @@ export interface ChainNode {
   readonly record: CommitRecord
   readonly entry: RecordEntry
   readonly view: View
-  /** Its sealed commit is at hand, unless it is the base. */
+  /** Its sealed commit is at hand, or not needed: it leads to where this member came in. */
   readonly hasBody: boolean
   /** This member could not follow it: it is never selected. */
   readonly failed: boolean
 }
 
-/** All valid records that hang on the base: genesis, or the commit that this member joined by. */
+/** All valid records that hang on the base: genesis, or, until the records before it came, the commit joined by. */
 export interface Chain {
   readonly base: CommitId
   readonly nodes: ReadonlyMap<CommitId, ChainNode>
   readonly children: ReadonlyMap<CommitId, readonly CommitId[]>
+  /** Every membership on any roster, as `refKey` names it. */
+  readonly known: ReadonlySet<string>
+  /** Commits in which somebody is removed. */
+  readonly removals: readonly CommitId[]
+  /** Commits with more than one child. */
+  readonly forks: readonly CommitId[]
 }
+
+/** A chain whose collections nobody else holds yet. */
+interface Growing extends Chain {
+  readonly nodes: Map<CommitId, ChainNode>
+  readonly children: Map<CommitId, readonly CommitId[]>
+  readonly known: Set<string>
+  readonly removals: CommitId[]
+  readonly forks: CommitId[]
+}
+
+/** Chains that grow in place. */
+const thawed = new WeakMap<Chain, Growing>()
 
 /** A chain of its base alone. The base was verified by who joined on it. */
 export function chainOf(record: CommitRecord, entry: RecordEntry, view: View): Chain {
   const node: ChainNode = { record, entry, view, hasBody: true, failed: false }
-  return { base: record.commitId, nodes: new Map([[record.commitId, node]]), children: new Map() }
+  return {
+    base: record.commitId,
+    nodes: new Map([[record.commitId, node]]),
+    children: new Map(),
+    known: new Set([...view.roster].map(([peer, gen]) => refKey({ peer, gen }))),
+    removals: [],
+    forks: [],
+  }
+}
+
+function copyOf(chain: Chain): Growing {
+  return {
+    base: chain.base,
+    nodes: new Map(chain.nodes),
+    children: new Map(chain.children),
+    known: new Set(chain.known),
+    removals: [...chain.removals],
+    forks: [...chain.forks],
+  }
+}
+
+/** A copy that many records can be admitted to cheaply, until `freeze`: meanwhile only the newest answer is valid. */
+export function thaw(chain: Chain): Chain {
+  const copy = copyOf(chain)
+  thawed.set(copy, copy)
+  return copy
+}
+
+/** Ends what `thaw` began. */
+export function freeze(chain: Chain): void {
+  thawed.delete(chain)
 }
 
 /** A chain that begins with a genesis record. */
@@ -82,9 +131,29 @@ export function admit(
     hasBody: body !== undefined,
     failed: false,
   }
-  const siblings = chain.children.get(record.parent) ?? []
-  const children = new Map(chain.children).set(record.parent, [...siblings, commitId])
-  return decoded({ ...replace(chain, node), children })
+  return decoded(grow(chain, node))
+}
+
+/** Hangs a node on its parent. */
+function grow(chain: Chain, node: ChainNode): Chain {
+  const { commitId, parent, adds, removes } = node.record
+  const next = nextOf(chain)
+  const { nodes, children, known, removals, forks } = next
+  nodes.set(commitId, node)
+  const siblings = children.get(parent) ?? []
+  children.set(parent, [...siblings, commitId])
+  if (siblings.length === 1) forks.push(parent)
+  for (const { member } of adds) known.add(refKey(member))
+  if (removes.length > 0) removals.push(commitId)
+  return next
+}
+
+function nextOf(chain: Chain): Growing {
+  const growing = thawed.get(chain)
+  if (growing === undefined) return copyOf(chain)
+  const next = { ...growing }
+  thawed.set(next, next)
+  return next
 }
 
 /** The chain with one node's failure noted: neither it nor what hangs on it is ever selected. */
@@ -92,8 +161,22 @@ export function markFailed(chain: Chain, id: CommitId): Chain {
   return replace(chain, { ...nodeOf(chain, id), failed: true })
 }
 
+/** The chain with all before a commit, and itself, noted as followed: a member that joined by it needs them no more. */
+export function markFollowed(chain: Chain, id: CommitId): Chain {
+  let next = thaw(chain)
+  let node = chain.nodes.get(id)
+  while (node !== undefined) {
+    next = replace(next, { ...node, hasBody: true })
+    node = chain.nodes.get(node.record.parent)
+  }
+  freeze(next)
+  return next
+}
+
 function replace(chain: Chain, node: ChainNode): Chain {
-  return { ...chain, nodes: new Map(chain.nodes).set(node.record.commitId, node) }
+  const next = nextOf(chain)
+  next.nodes.set(node.record.commitId, node)
+  return next
 }
 
 function bodyFor(
@@ -132,9 +215,20 @@ export function pathFrom(
 }
 
 /** True if any known roster has the member: on whatever branch, it may be heard. */
-export function isKnown(chain: Chain, { peer, gen }: MemberRef): boolean {
-  for (const { view } of chain.nodes.values()) if (view.roster.get(peer) === gen) return true
-  return false
+export function isKnown(chain: Chain, ref: MemberRef): boolean {
+  return chain.known.has(refKey(ref))
+}
+
+/** The last commit that two have in common. */
+export function forkPoint(chain: Chain, a: CommitId, b: CommitId): CommitId {
+  let [one, other] = [nodeOf(chain, a), nodeOf(chain, b)]
+  while (one !== other) {
+    const up = one.record.epoch >= other.record.epoch ? one : other
+    const next = nodeOf(chain, up.record.parent)
+    if (up === one) one = next
+    else other = next
+  }
+  return one.record.commitId
 }
 
 /** The records that somebody lacks who holds `known` and all before them; parents first. */

@@ -27,7 +27,7 @@ import type {
 
 const VERSION = 1
 const HASH_BYTES = 32
-const KINDS: readonly RecordKind[] = ['genesis', 'commit']
+const KINDS: readonly RecordKind[] = ['genesis', 'commit', 'resync']
 const POLICY_BYTES_MAX = MEMBERS_MAX * 36 + GROUP_NAME_BYTES_MAX + 16
 const NOTHING = new Uint8Array(0)
 

@@ -6,39 +6,57 @@ import { invariant } from '../base/errors.ts'
 import { peerIdToBytes } from '../base/ids.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
-import { adopt, endMembership, takeVote } from './adoption.ts'
+import { toTimeMs } from '../base/time.ts'
+import { adopt } from './adoption.ts'
 import { admit, leadsTo, nodeOf } from './chain.ts'
-import { signRecord, verifyRecord } from './commit-record.ts'
+import { signRecord } from './commit-record.ts'
 import { sameRef } from './ids.ts'
 import type { Job, JobResult } from './jobs.ts'
 import { sealBody } from './keys.ts'
 import type { EngineCode, Proposal } from './mls-engine.ts'
-import { encodePolicy, isAdmin, outranks, withRole } from './policy.ts'
+import { encodePolicy, isAdmin, withRole } from './policy.ts'
 import { isFinal, selectTip } from './selection.ts'
 import type { Change, DueWelcome, GroupState, Intent } from './state.ts'
 import type { GroupTurn } from './turn.ts'
-import { COMMIT_ATTEMPTS_MAX, INLINE_BODY_BYTES_MAX, PAST_EPOCHS_MS, SETTLE_MS } from './types.ts'
+import { countRecord } from './votes.ts'
+import {
+  COMMIT_ATTEMPTS_MAX,
+  INLINE_BODY_BYTES_MAX,
+  INTENTS_MAX,
+  LOST_SPREAD_MS,
+  PAST_EPOCHS_MS,
+  REKEY_MS,
+  SETTLE_MS,
+} from './types.ts'
 import type {
+  CommitId,
   CommitRecord,
   MemberRef,
   Policy,
   RecordAdd,
-  RecordEntry,
   RecordRemove,
   View,
 } from './types.ts'
 import { isMember, isRemovalBy, nextRef, policyHash, policyWithout, rosterHash } from './view.ts'
 
 const NONCE_BYTES = 12
+/** After many losses the span to draw from grows no more. */
+const LOST_TIMES_MAX = 16
 
 /** Adds changes to what is asked for. */
-export function askChanges(turn: GroupTurn, changes: readonly Change[]): void {
+export function askChanges(turn: GroupTurn, changes: readonly Change[], isRoutine = false): void {
   let { intentId } = turn.state
   const asked = changes.map((change): Intent => {
     intentId += 1
-    return { id: intentId, change, askedAt: turn.nowMs, attempts: 0 }
+    const intent = { id: intentId, change, askedAt: turn.nowMs, attempts: 0 }
+    return isRoutine ? { ...intent, isRoutine } : intent
   })
-  turn.change({ intentId, intents: [...turn.state.intents, ...asked] })
+  const intents = [...turn.state.intents, ...asked]
+  const isOpen = ({ committedIn }: Intent): boolean => committedIn === undefined
+  // Where nothing becomes final for long, the oldest that were committed are taken for done.
+  const excess = intents.length - INTENTS_MAX
+  const done = new Set(intents.filter((one) => !isOpen(one)).slice(0, Math.max(0, excess)))
+  turn.change({ intentId, intents: intents.filter((one) => !done.has(one)) })
 }
 
 /** True if the group already is as the change wants it. */
@@ -64,17 +82,49 @@ export function reviewIntents(turn: GroupTurn): void {
   if (intents.length === 0) return
   const next: Intent[] = []
   for (const intent of intents) {
-    const { committedIn, ...open } = intent
+    const { committedIn } = intent
     if (committedIn === undefined) {
       if (!isDone(intent.change, turn.view)) next.push(intent)
-    } else if (!leadsTo(chain, committedIn, tip)) next.push(open)
-    else if (!isFinal(chain, votes, committedIn) && turn.nowMs - intent.askedAt < PAST_EPOCHS_MS) {
-      next.push(intent)
-    }
+    } else if (!leadsTo(chain, committedIn, tip)) next.push(afterLoss(turn, intent))
+    else if (!isFinal(chain, votes, committedIn) && isWorthAgain(turn, intent)) next.push(intent)
   }
   if (next.length !== intents.length || next.some((one, i) => one !== intents[i])) {
     turn.change({ intents: next })
   }
+}
+
+/** Members whose commits met do not all try again at once; a removal does not wait. */
+function afterLoss(turn: GroupTurn, intent: Intent): Intent {
+  const { committedIn: _, dueAt: __, ...open } = intent
+  if (open.change.kind === 'remove') return open
+  const losses = (open.losses ?? 0) + 1
+  const [a = 0, b = 0] = turn.draw(2)
+  const span = LOST_SPREAD_MS * Math.min(2 ** (losses - 1), LOST_TIMES_MAX)
+  const dueAt = toTimeMs(Math.round(turn.nowMs + ((a * 256 + b) / 65_536) * span))
+  return { ...open, losses, dueAt }
+}
+
+/** Fresh keys that lost after a day would be none; who is in and who is out is made again whenever it lost. */
+function isWorthAgain(turn: GroupTurn, { change, askedAt }: Intent): boolean {
+  return change.kind !== 'rekey' || turn.nowMs - askedAt < PAST_EPOCHS_MS
+}
+
+/** Changes that wait to be committed. */
+export function openIntents({ intents }: GroupState): Intent[] {
+  return intents.filter(({ committedIn }) => committedIn === undefined)
+}
+
+/** Asks for fresh keys where the own ones are old and something was said under them. */
+export function reviewKeyAge(turn: GroupTurn): void {
+  const { rekeyedLamport, lamport, intents, phase } = turn.state
+  if (phase !== 'member' || turn.nowMs < rekeyDueAt(turn.state)) return
+  if (lamport === rekeyedLamport || intents.some(({ change }) => change.kind === 'rekey')) return
+  askChanges(turn, [{ kind: 'rekey' }], true)
+}
+
+/** When own keys are old. */
+export function rekeyDueAt({ rekeyedAt }: GroupState): number {
+  return rekeyedAt + REKEY_MS
 }
 
 /** When this member would execute another's Leave: a settle time later than the one ranked before it. */
@@ -105,7 +155,9 @@ interface Plan {
 /** The commit to be made next, if something is asked for. */
 export function commitJob(turn: GroupTurn): Job | undefined {
   const { state } = turn
-  const open = state.intents.filter(({ committedIn }) => committedIn === undefined)
+  const open = state.intents.filter(
+    ({ committedIn, dueAt = 0 }) => committedIn === undefined && dueAt <= turn.nowMs,
+  )
   // After a refusal one by one, so that what is wrong with one does not hold up the others.
   const batch = open.some(({ attempts }) => attempts > 0) ? open.slice(0, 1) : open
   const leaves = [...state.leaves.keys()].filter(
@@ -193,19 +245,11 @@ export function takeCommitted(
 ): void {
   const { state } = turn
   if (state.tip !== job.parent || selectTip(state.chain, state.votes) !== job.parent) return
-  const { commitId, epoch, checkpoint } = result
-  const entry = recordOf(turn, job, result)
-  const { treeHash, tree } = epoch
-  const made = { treeHash, madeAt: turn.nowMs }
-  turn.ask(
-    { kind: 'saveTree', treeHash, tree },
-    { kind: 'saveCheckpoint', commitId, checkpoint: made, bytes: checkpoint },
-    { kind: 'saveRecord', commitId, entry, failed: false },
-  )
-  const { generation } = turn.view
-  const { body = new Uint8Array(0), ...slim } = entry
-  const inline = body.length <= INLINE_BODY_BYTES_MAX ? entry : slim
-  turn.publish(generation, { kind: 'commit', entry: inline })
+  const { commitId, epoch } = result
+  const intents = state.intents.filter(({ id }) => job.intents.includes(id))
+  const plan = planOf(turn, intents, job.leaves)
+  const { parent } = job
+  recordCommit(turn, { kind: 'commit', parent, plan, bodyKey: turn.tipEpoch.bodyKey, result })
   const isAlone = turn.view.roster.size === 1
   const dueAt = turn.nowMs + (isAlone ? 0 : SETTLE_MS)
   const welcomes = result.welcomes.map(({ peer, welcome }): DueWelcome => {
@@ -213,7 +257,6 @@ export function takeCommitted(
   })
   const done = new Set(job.intents)
   turn.change({
-    checkpoints: new Map(turn.state.checkpoints).set(commitId, made),
     welcomes: [...turn.state.welcomes, ...welcomes],
     intents: turn.state.intents.map((one) =>
       done.has(one.id) ? { ...one, committedIn: commitId } : one,
@@ -222,44 +265,60 @@ export function takeCommitted(
   adopt(turn, commitId, epoch)
 }
 
-function recordOf(
-  turn: GroupTurn,
-  job: Extract<Job, { kind: 'commit' }>,
-  { commitId, commit, epoch }: Extract<JobResult, { kind: 'committed' }>,
-): RecordEntry {
+interface OwnCommit {
+  readonly kind: 'commit' | 'resync'
+  readonly parent: CommitId
+  readonly plan?: Plan
+  /** Seals what follows the parent: 32 bytes. */
+  readonly bodyKey: Bytes
+  readonly result: Extract<JobResult, { kind: 'committed' }>
+}
+
+/** Makes the record of an own commit, saves it with its checkpoint, and publishes it. */
+export function recordCommit(turn: GroupTurn, own: OwnCommit): void {
   const { primitives, secret } = turn.kit
-  const { state, view } = turn
-  const intents = state.intents.filter(({ id }) => job.intents.includes(id))
-  const plan = planOf(turn, intents, job.leaves)
+  const { state } = turn
+  const { parent, plan, result } = own
+  const { commitId, commit, epoch, checkpoint } = result
+  const { view } = nodeOf(state.chain, parent)
+  const { adds = [], removes = [], policy, evidence = [] } = plan ?? {}
   const roster = new Map(view.roster)
-  for (const { member } of plan.removes) roster.delete(member.peer)
-  for (const { member } of plan.adds) roster.set(member.peer, member.gen)
-  const nonce = turn.draw(NONCE_BYTES)
-  const body = sealBody(primitives, turn.tipEpoch.bodyKey, commitId, nonce, commit)
-  const seq = turn.nextSeq()
+  for (const { member } of removes) roster.delete(member.peer)
+  for (const { member } of adds) roster.set(member.peer, member.gen)
+  const body = sealBody(primitives, own.bodyKey, commitId, turn.draw(NONCE_BYTES), commit)
   const record: CommitRecord = {
-    kind: 'commit',
+    kind: own.kind,
     groupId: state.groupId,
-    parent: job.parent,
+    parent,
     commitId,
     epoch: view.epoch + 1,
     author: state.self,
-    seq,
-    adds: plan.adds,
-    removes: plan.removes,
-    ...(plan.policy !== undefined && { policy: plan.policy }),
+    seq: turn.nextSeq(),
+    adds,
+    removes,
+    ...(policy !== undefined && { policy }),
     rosterHash: rosterHash(primitives, roster),
-    policyHash: policyHash(primitives, plan.policy ?? view.policy),
+    policyHash: policyHash(primitives, policy ?? view.policy),
     sealedHash: primitives.sha256(body),
     bodyBytes: body.length,
     groupInfoHash: epoch.groupInfoHash,
   }
-  const entry = { record: signRecord(primitives, secret, record), evidence: plan.evidence, body }
-  const chain = admit(primitives, state.chain, record, entry, state.groupId)
-  invariant(chain.ok, 'an own commit follows from its parent')
-  turn.change({ chain: chain.value })
-  takeVote(turn, state.self.peer, { gen: state.self.gen, seq, commitId })
-  return entry
+  const slim = { record: signRecord(primitives, secret, record), evidence }
+  const entry = { ...slim, body }
+  const grown = admit(primitives, state.chain, record, entry, state.groupId)
+  invariant(grown.ok, 'an own commit follows from its parent')
+  const { treeHash, tree } = epoch
+  const made = { treeHash, madeAt: turn.nowMs }
+  const checkpoints = new Map(state.checkpoints).set(commitId, made)
+  turn.change({ chain: grown.value, checkpoints })
+  turn.ask(
+    { kind: 'saveTree', treeHash, tree },
+    { kind: 'saveCheckpoint', commitId, checkpoint: made, bytes: checkpoint },
+    { kind: 'saveRecord', commitId, entry, failed: false },
+  )
+  countRecord(turn, record)
+  const isInline = body.length <= INLINE_BODY_BYTES_MAX
+  turn.publish(view.generation, { kind: 'commit', entry: isInline ? entry : slim })
 }
 
 /** Counts a refused attempt; a change that is refused too often has failed. */
@@ -298,6 +357,7 @@ export function sendWelcomes(turn: GroupTurn): void {
         groupId: state.groupId,
         welcome,
         record: node.entry.record,
+        genesis: state.genesis,
         policy: node.view.policy,
         roster: refsOf(node.view.roster),
         gone: refsOf(node.view.gone),
@@ -332,42 +392,6 @@ export function takeLeave(turn: GroupTurn, bytes: Bytes, author: MemberRef): voi
   if (known !== undefined && equalBytes(known.bytes, bytes)) return
   const pending = { bytes, heardAt: turn.nowMs, gen: author.gen, kind: 'leave' as const }
   turn.change({ leaves: new Map(turn.state.leaves).set(author.peer, pending) })
-}
-
-/**
- * Notes whom another branch removed and this one did not: a removal anywhere is one everywhere (spec.md §4.7). What
- * somebody did who is gone here as well does not count.
- */
-export function reviewTombstones(turn: GroupTurn): void {
-  const { chain, tip } = turn.state
-  if (chain === turn.before.chain && tip === turn.before.tip) return
-  const { roster, policy } = turn.view
-  for (const { record, entry, failed } of chain.nodes.values()) {
-    const { author } = record
-    if (failed || (!isMember(turn.view, author) && !isAdmin(policy, author))) continue
-    for (const { member, evidence } of record.removes) {
-      const { peer, gen } = member
-      if (roster.get(peer) !== gen || turn.state.leaves.get(peer)?.kind === 'tombstone') continue
-      if (peer === turn.state.self.peer) {
-        const authority = evidence === undefined ? author : citedAuthor(turn, entry, evidence)
-        // Every branch will follow whoever ranks above: there is nothing to wait for.
-        if (authority !== undefined && outranks(policy, authority, member)) {
-          endMembership(turn, 'removed')
-          return
-        }
-      }
-      const pending = { bytes: entry.record, heardAt: turn.nowMs, gen, kind: 'tombstone' as const }
-      turn.change({ leaves: new Map(turn.state.leaves).set(peer, pending) })
-    }
-  }
-}
-
-/** Who made the removal that a commit cites. */
-function citedAuthor(turn: GroupTurn, entry: RecordEntry, hash: Bytes): MemberRef | undefined {
-  const { primitives } = turn
-  const bytes = entry.evidence.find((one) => equalBytes(primitives.sha256(one), hash))
-  const record = bytes === undefined ? undefined : verifyRecord(primitives, bytes)
-  return record?.ok === true ? record.value.author : undefined
 }
 
 /** Forgets the Leaves of those who are gone. */

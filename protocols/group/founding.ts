@@ -1,19 +1,23 @@
 // How a group's state begins: founded, joined, or read back (spec.md §4.1). Floor 0, pure.
-import { equalBytes, isZero } from '../base/bytes.ts'
+import { concat, equalBytes, isZero } from '../base/bytes.ts'
 import type { Bytes } from '../base/bytes.ts'
 import { decoded, refused } from '../base/decode.ts'
 import type { Decoded } from '../base/decode.ts'
+import { peerIdToBytes } from '../base/ids.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Step } from '../base/step.ts'
+import { toTimeMs } from '../base/time.ts'
 import type { TimeMs } from '../base/time.ts'
 import { chainFromGenesis, chainOf, nodeOf } from './chain.ts'
 import type { Chain } from './chain.ts'
 import { genesisId, NO_PARENT, signRecord, verifyRecord } from './commit-record.ts'
+import { idBytes } from './ids.ts'
 import type { NewEpoch } from './jobs.ts'
 import { makeGeneration } from './keys.ts'
 import { encodePolicy } from './policy.ts'
-import type { GroupEffect, GroupState, HeldEpoch, Volatile } from './state.ts'
+import type { GroupEffect, GroupState, HeldEpoch, Intent, Volatile } from './state.ts'
 import type { GroupKit } from './turn.ts'
+import { FIRST_REKEY_MS, FIRST_REKEY_SPREAD_MS } from './types.ts'
 import type {
   CommitId,
   CommitRecord,
@@ -34,7 +38,11 @@ export const FRESH: Volatile = {
   syncUntil: 0,
   catchUpUntil: 0,
   holdUntil: 0,
+  steppedAt: 0,
   handing: [],
+  history: new Map(),
+  asked: new Map(),
+  deniedBy: new Map(),
 }
 
 /** The policy of a new group. */
@@ -88,8 +96,9 @@ export function foundGroup(
   if (!chain.ok) return chain
   const self = { peer: kit.peer, gen: 1 }
   const { base } = chain.value
-  const txOf = { start: base, tx: epoch.tx }
-  return decoded(beginOn(kit, { chain: chain.value, self, epoch, generation: txOf, nowMs }))
+  const generation = { start: base, tx: epoch.tx }
+  const beginning = { chain: chain.value, genesis: base, self, epoch, generation, nowMs }
+  return decoded(beginOn(kit, beginning))
 }
 
 /**
@@ -149,7 +158,9 @@ export function joinGroup(
   }
   const chain = chainOf(record, { record: p.record, evidence: [] }, view)
   const generation = { start: p.generation, tx: p.tx }
-  return decoded(beginOn(kit, { chain, self, epoch, generation, nowMs }))
+  const { genesis } = p
+  const [state, effects] = beginOn(kit, { chain, genesis, self, epoch, generation, nowMs })
+  return decoded([withFirstRekey(kit, state), effects])
 }
 
 /**
@@ -162,8 +173,26 @@ export function joinAnew(
 ): Step<GroupState, GroupEffect> {
   if (before.self.gen !== first.self.gen) return [first, effects]
   const { n, lamport, authors } = before
-  const outbox = before.outbox.map(({ sealedIn: _, ...letter }) => letter)
-  const state = { ...first, n, lamport, authors, outbox, seq: Math.max(first.seq, before.seq) }
+  const outbox = before.outbox.map(({ sealed: _, ...letter }) => letter)
+  const asked = before.intents.filter(({ isRoutine }) => isRoutine !== true)
+  const intents = asked.map(({ committedIn: _, ...intent }) => intent)
+  // What was said and decided on the branch that lost is brought along.
+  const entries = [...before.chain.nodes].map(([id, { entry }]) => [id, entry] as const)
+  const kept = new Map(
+    [...before.kept].map(([key, one]) => [key, { ...one, dueAt: one.sealed.at }]),
+  )
+  const state: GroupState = {
+    ...first,
+    n,
+    lamport,
+    authors,
+    outbox,
+    kept,
+    intents: [...intents, ...first.intents.map((one) => ({ ...one, id: before.intentId + 1 }))],
+    intentId: before.intentId + 1,
+    seq: Math.max(first.seq, before.seq),
+    volatile: { ...first.volatile, history: new Map(entries) },
+  }
   const saved: GroupEffect[] = outbox.map((letter) => ({ kind: 'saveLetter', letter }))
   for (const order of authors.values()) {
     saved.push({ kind: 'saveAuthor', order })
@@ -172,8 +201,29 @@ export function joinAnew(
   return [state, [...effects, ...saved]]
 }
 
+/**
+ * Keys that came in a Welcome are renewed before long: not by all at once, and in larger groups over more time, so that
+ * those who joined together do not stand in each other's way.
+ */
+function withFirstRekey({ primitives, peer }: GroupKit, state: GroupState): GroupState {
+  const members = nodeOf(state.chain, state.tip).view.roster.size
+  const [high = 0, low = 0] = primitives.sha256(concat(idBytes(state.tip), peerIdToBytes(peer)))
+  const share = (high * 256 + low) / 65_536
+  const dueAt = state.joinedAt + FIRST_REKEY_MS + share * members * FIRST_REKEY_SPREAD_MS
+  const intent: Intent = {
+    id: 1,
+    change: { kind: 'rekey' },
+    askedAt: state.joinedAt,
+    attempts: 0,
+    dueAt: toTimeMs(Math.round(dueAt)),
+    isRoutine: true,
+  }
+  return { ...state, intentId: 1, intents: [intent] }
+}
+
 interface Beginning {
   readonly chain: Chain
+  readonly genesis: CommitId
   readonly self: MemberRef
   readonly epoch: NewEpoch
   readonly generation: { readonly start: CommitId; readonly tx: Bytes }
@@ -182,7 +232,7 @@ interface Beginning {
 
 function beginOn(
   kit: GroupKit,
-  { chain, self, epoch, generation: { start, tx }, nowMs }: Beginning,
+  { chain, genesis, self, epoch, generation: { start, tx }, nowMs }: Beginning,
 ): Step<GroupState, GroupEffect> {
   const { base } = chain
   const node = nodeOf(chain, base)
@@ -197,6 +247,10 @@ function beginOn(
     chain,
     tip: base,
     votes: new Map(),
+    genesis,
+    since: base,
+    joinedAt: nowMs,
+    proofs: new Map(),
     acks: new Map(),
     held: new Map([[base, held]]),
     checkpoints: new Map(),
@@ -205,6 +259,7 @@ function beginOn(
     n: 0,
     lamport: 0,
     outbox: [],
+    kept: new Map(),
     intents: [],
     intentId: 0,
     leaves: new Map(),
@@ -212,6 +267,7 @@ function beginOn(
     waiting: new Map(),
     authors: new Map(),
     rekeyedAt: nowMs,
+    rekeyedLamport: 0,
     volatile: FRESH,
   }
   return [

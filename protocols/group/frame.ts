@@ -8,7 +8,7 @@ import type { Primitives } from '../base/primitives.ts'
 import { idBytes, toBranchId, toFrameId, toGenTag } from './ids.ts'
 import { frameKey } from './keys.ts'
 import type { Generation } from './keys.ts'
-import { ACK_BYTES, LEAVE_BYTES } from './signed-notes.ts'
+import { ACK_BYTES, LEAVE_BYTES, REPAIR_BYTES_MAX } from './signed-notes.ts'
 import { readVec, vec, vecOf } from './tls.ts'
 import {
   ACKS_PER_FRAME_MAX,
@@ -16,6 +16,7 @@ import {
   FRAME_BYTES_MAX,
   GEN_TAG_BYTES,
   MEMBERS_MAX,
+  PROOF_BYTES_MAX,
   RECORD_BYTES_MAX,
   SEALED_BODY_BYTES_MAX,
 } from './types.ts'
@@ -29,7 +30,7 @@ const HEAD_BYTES = 1 + GEN_TAG_BYTES + 4
 export const FRAME_OVERHEAD_BYTES: number = HEAD_BYTES + NONCE_BYTES + TAG_BYTES
 /** All evidence of one commit: Leaves, and records of other branches, which fit as long as they are of the usual size. */
 const EVIDENCE_BYTES_MAX: number = MEMBERS_MAX * (LEAVE_BYTES + 4)
-const KINDS = { app: 1, commit: 2, acks: 3, leave: 7 } as const
+const KINDS = { app: 1, commit: 2, acks: 3, proof: 6, leave: 7, repair: 8 } as const
 
 /** What a frame says before it is opened. */
 export interface FrameHead {
@@ -99,6 +100,10 @@ function encodeContent(content: FrameContent): Bytes {
       return concat(kind, vecOf(content.acks))
     case 'leave':
       return concat(kind, content.leave)
+    case 'proof':
+      return concat(kind, content.proof)
+    case 'repair':
+      return concat(kind, content.repair)
   }
 }
 
@@ -133,6 +138,16 @@ function decodeContent(bytes: Bytes): Decoded<FrameContent> {
       return leave.length === LEAVE_BYTES
         ? decoded({ kind: 'leave', leave })
         : refused('CODEC_LENGTH')
+    }
+    case KINDS.proof: {
+      const proof = reader.rest()
+      const fits = proof.length > 0 && proof.length <= PROOF_BYTES_MAX
+      return fits ? decoded({ kind: 'proof', proof }) : refused('CODEC_LENGTH')
+    }
+    case KINDS.repair: {
+      const repair = reader.rest()
+      const fits = repair.length > LEAVE_BYTES && repair.length <= REPAIR_BYTES_MAX
+      return fits ? decoded({ kind: 'repair', repair }) : refused('CODEC_LENGTH')
     }
     default:
       return refused('CODEC_UNKNOWN_TYPE')

@@ -65,3 +65,8 @@ export function readRef(reader: Reader): MemberRef {
 export function sameRef(a: MemberRef, b: MemberRef): boolean {
   return a.peer === b.peer && a.gen === b.gen
 }
+
+/** Names a membership in maps and rows: `peer/gen`. */
+export function refKey({ peer, gen }: MemberRef): string {
+  return `${peer}/${gen}`
+}

@@ -1,16 +1,20 @@
 // Engine calls as jobs: started by the machine's effects, answered by its events (spec.md §4.3). Floor 0: no I/O of
 // its own; rows are read through a port. Handles live here, and only those of durable states are used.
+import { equalBytes } from '../base/bytes.ts'
 import type { Bytes } from '../base/bytes.ts'
+import type { Decoded } from '../base/decode.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
 import type { TimeMs } from '../base/time.ts'
 import { idBytes, toBranchId, toCommitId } from './ids.ts'
+import type { EntryInfo } from './state.ts'
 import type {
   CommitContent,
   EngineCode,
   Identity,
   MlsEngine,
   MlsEpoch,
+  Pending,
   Proposal,
   WelcomeFor,
 } from './mls-engine.ts'
@@ -22,7 +26,7 @@ import {
   EXPORT_TRANSPORT,
   TX_BYTES,
 } from './types.ts'
-import type { BranchId, CommitId, FrameId } from './types.ts'
+import type { BranchId, CommitId, FrameId, MemberRef } from './types.ts'
 
 /** Handles kept in memory for one group; others are restored from their rows. */
 const HANDLES_MAX = 12
@@ -39,6 +43,15 @@ export type Job =
     }
   /** Adopts an own commit by its checkpoint. */
   | { readonly kind: 'resume'; readonly commitId: CommitId; readonly treeHash: Bytes }
+  /** Enters an epoch from outside: makes an external commit on it. */
+  | {
+      readonly kind: 'resync'
+      readonly parent: CommitId
+      readonly info: EntryInfo
+      /** What the parent's record says of the GroupInfo. */
+      readonly groupInfoHash: Bytes
+      readonly nowMs: TimeMs
+    }
   | {
       readonly kind: 'commit'
       readonly parent: CommitId
@@ -52,6 +65,8 @@ export type Job =
       readonly kind: 'seal'
       readonly epoch: CommitId
       readonly letters: readonly { readonly n: number; readonly payload: Bytes }[]
+      /** Others' messages, by whose rows they are read. */
+      readonly kept: readonly { readonly author: MemberRef; readonly n: number }[]
     }
   | {
       readonly kind: 'open'
@@ -99,7 +114,13 @@ export type JobResult =
       readonly checkpoint: Bytes
       readonly epoch: NewEpoch
     }
-  | { readonly kind: 'sealed'; readonly messages: readonly Bytes[]; readonly snapshot: Bytes }
+  | {
+      readonly kind: 'sealed'
+      readonly letters: readonly Bytes[]
+      /** Absent where the payload is not there any more. */
+      readonly kept: readonly (Bytes | undefined)[]
+      readonly snapshot: Bytes
+    }
   | {
       readonly kind: 'opened'
       readonly messages: readonly OpenedMessage[]
@@ -114,6 +135,8 @@ export interface EpochRows {
   snapshot(id: CommitId): Promise<{ readonly snapshot: Bytes; readonly tree: Bytes } | undefined>
   checkpoint(id: CommitId): Promise<Bytes | undefined>
   tree(treeHash: Bytes): Promise<Bytes | undefined>
+  /** The signed Payload of a message that was kept. */
+  kept(author: MemberRef, n: number): Promise<Bytes | undefined>
 }
 
 /** What the runner is made with. */
@@ -128,6 +151,8 @@ export interface JobParts {
 export interface JobRunner {
   /** Runs a job. Throws only what the store throws, or for a damaged row. */
   run(job: Job): Promise<JobResult>
+  /** A signed GroupInfo of an epoch that is at hand; needs no turn among the jobs. */
+  groupInfo(id: CommitId): Promise<Bytes | undefined>
   /** The handle that the last job made of this epoch is durable now: use it. */
   keep(id: CommitId): void
   /** The epoch is gone: its secrets are wiped. */
@@ -199,6 +224,8 @@ class Runner implements JobRunner {
         return this.#follow(job)
       case 'resume':
         return this.#resume(job)
+      case 'resync':
+        return this.#resync(job)
       case 'commit':
         return this.#commit(job)
       case 'seal':
@@ -206,6 +233,16 @@ class Runner implements JobRunner {
       case 'open':
         return this.#open(job)
     }
+  }
+
+  async groupInfo(id: CommitId): Promise<Bytes | undefined> {
+    const { engine, rows, self } = this.#parts
+    const row = await rows.snapshot(id)
+    if (row === undefined) return undefined
+    const handle = await engine.restore(row.snapshot, row.tree, self)
+    const groupInfo = await engine.groupInfo(handle)
+    engine.dispose(handle)
+    return groupInfo
   }
 
   async #follow({
@@ -238,11 +275,29 @@ class Runner implements JobRunner {
   }
 
   async #commit(job: Extract<Job, { kind: 'commit' }>): Promise<JobResult> {
-    const { engine, primitives } = this.#parts
+    const { engine } = this.#parts
     const parent = await this.#handle(job.parent)
     if (parent === undefined) return { kind: 'refused', code: 'GROUP_EPOCH_UNKNOWN' }
     const { proposals, nowMs } = job
-    const pending = await engine.commit(parent, { proposals, nowMs })
+    return this.#committed(await engine.commit(parent, { proposals, nowMs }))
+  }
+
+  async #resync({
+    info,
+    groupInfoHash,
+    nowMs,
+  }: Extract<Job, { kind: 'resync' }>): Promise<JobResult> {
+    const { engine, self } = this.#parts
+    const { groupInfo, tree } = info
+    const facts = engine.readGroupInfo(groupInfo)
+    if (!facts.ok || !equalBytes(facts.value.groupInfoHash, groupInfoHash)) {
+      return { kind: 'refused', code: 'GROUP_COMMIT_INVALID' }
+    }
+    return this.#committed(await engine.externalJoin({ groupInfo, tree, self, nowMs }))
+  }
+
+  async #committed(pending: Decoded<Pending, EngineCode>): Promise<JobResult> {
+    const { engine, primitives } = this.#parts
     if (!pending.ok) return { kind: 'refused', code: pending.code }
     const { child, commit, welcomes } = pending.value
     const commitId = toCommitId(primitives.sha256(commit))
@@ -252,20 +307,27 @@ class Runner implements JobRunner {
     return { kind: 'committed', commitId, commit, welcomes, checkpoint, epoch }
   }
 
-  async #seal({ epoch, letters }: Extract<Job, { kind: 'seal' }>): Promise<JobResult> {
-    const { engine } = this.#parts
+  async #seal({ epoch, letters, kept }: Extract<Job, { kind: 'seal' }>): Promise<JobResult> {
+    const { engine, rows } = this.#parts
     const handle = await this.#handle(epoch)
     if (handle === undefined) return { kind: 'refused', code: 'GROUP_EPOCH_UNKNOWN' }
-    const messages: Bytes[] = []
     let next = handle
-    for (const { payload } of letters) {
+    const seal = async (payload: Bytes): Promise<Bytes> => {
       const sealed = await engine.seal(next, payload, NOTHING)
       this.#supersede(next, handle)
-      next = sealed.next
-      messages.push(sealed.message)
+      ;({ next } = sealed)
+      return sealed.message
+    }
+    const sealedLetters: Bytes[] = []
+    for (const { payload } of letters) sealedLetters.push(await seal(payload))
+    const sealedKept: (Bytes | undefined)[] = []
+    for (const { author, n } of kept) {
+      const payload = await rows.kept(author, n)
+      sealedKept.push(payload && (await seal(payload)))
     }
     this.#made = { id: epoch, handle: next }
-    return { kind: 'sealed', messages, snapshot: engine.snapshot(next, 'full') }
+    const snapshot = engine.snapshot(next, 'full')
+    return { kind: 'sealed', letters: sealedLetters, kept: sealedKept, snapshot }
   }
 
   async #open({ epoch, messages }: Extract<Job, { kind: 'open' }>): Promise<JobResult> {

@@ -31,6 +31,7 @@ export function encodeJoinPackage(p: JoinPackage): Bytes {
     idBytes(p.groupId),
     vec(p.welcome),
     vec(p.record),
+    idBytes(p.genesis),
     vec(encodePolicy(p.policy)),
     vecOf(p.roster.map(encodeRef)),
     vecOf(p.gone.map(encodeRef)),
@@ -53,13 +54,9 @@ export function decodeJoinPackage(bytes: Bytes): Decoded<JoinPackage> {
   if (reader.u8() !== VERSION) return refused('CODEC_UNKNOWN_VERSION')
   const take = (): Bytes | undefined => readVec(reader, JOIN_PACKAGE_BYTES_MAX)
   const groupId = toGroupId(reader.take(GROUP_ID_BYTES))
-  const [welcome, record, policyBytes, rosterBytes, goneBytes] = [
-    take(),
-    take(),
-    take(),
-    take(),
-    take(),
-  ]
+  const [welcome, record] = [take(), take()]
+  const genesis = toCommitId(reader.take(COMMIT_ID_BYTES))
+  const [policyBytes, rosterBytes, goneBytes] = [take(), take(), take()]
   const generation = toCommitId(reader.take(COMMIT_ID_BYTES))
   const tx = reader.take(TX_BYTES)
   const treeHash = reader.take(HASH_BYTES)
@@ -78,6 +75,7 @@ export function decodeJoinPackage(bytes: Bytes): Decoded<JoinPackage> {
     groupId,
     welcome,
     record,
+    genesis,
     policy: policy.value,
     roster,
     gone,

@@ -1,32 +1,32 @@
 // The state machine of one group at one member: what happens, and what follows from it (spec.md §4). Floor 0, pure.
 import { ConclaveError } from '../base/errors.ts'
-import type { Primitives } from '../base/primitives.ts'
 import type { Step } from '../base/step.ts'
 import {
   ackTip,
   endMembership,
+  epochsDueAt,
   expireEpochs,
   failCommit,
-  followJob,
+  routeToTip,
   takeFollowed,
   takeRemoved,
-  takeVote,
 } from './adoption.ts'
-import { admit, isKnown, nodeOf } from './chain.ts'
-import { verifyRecord } from './commit-record.ts'
 import {
   askChanges,
   commitJob,
   leaveDueAt,
+  openIntents,
+  rekeyDueAt,
   reviewIntents,
+  reviewKeyAge,
   reviewLeaves,
-  reviewTombstones,
   reviewWelcomes,
   sendWelcomes,
   takeCommitted,
   takeLeave,
   takeRefusedCommit,
 } from './commits.ts'
+import { reachBack } from './history.ts'
 import type { Job } from './jobs.ts'
 import {
   expireMessages,
@@ -34,31 +34,25 @@ import {
   messagesDueAt,
   openJob,
   queueMessage,
-  reviewOutbox,
   sealJob,
   takeOpened,
   takeSealed,
 } from './messages.ts'
 import { isAdmin } from './policy.ts'
+import { takeEntry, takeRecords } from './records.ts'
+import { resyncJob, takeInfo, takeRefusedResync, takeResynced } from './resync.ts'
+import { askRepair, expireSealed, repairDueAt, salvageDueAt, takeRepair } from './salvage.ts'
 import { selectTip } from './selection.ts'
-import { signLeave, verifyAck, verifyLeave } from './signed-notes.ts'
+import { signLeave, verifyLeave } from './signed-notes.ts'
 import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
+import { reviewTombstones, takeRemovalHeard } from './tombstones.ts'
 import { GroupTurn } from './turn.ts'
 import { judge } from './validation.ts'
 import type { Judgement } from './validation.ts'
 import type { GroupKit } from './turn.ts'
-import {
-  CATCH_UP_MS,
-  GENERATION_LINGER_MS,
-  INTENTS_MAX,
-  ORPHANS_PER_AUTHOR_MAX,
-  PAST_EPOCHS_MS,
-  REGRESSION_SKIP,
-} from './types.ts'
-import type { CommitRecord, FrameContent, RecordEntry } from './types.ts'
-
-/** Records of all authors whose parents are awaited. */
-const ORPHANS_MAX = 256
+import { CATCH_UP_MS, INTENTS_MAX, REGRESSION_SKIP } from './types.ts'
+import type { FrameContent } from './types.ts'
+import { takeAck, takeProof } from './votes.ts'
 
 /** The pure functions of one group. */
 export interface GroupMachine {
@@ -77,10 +71,11 @@ export function makeGroupMachine(kit: GroupKit): GroupMachine {
       const turn = new GroupTurn(kit, state, event)
       take(turn, event)
       settle(turn)
+      turn.note({ steppedAt: event.nowMs })
       return [turn.state, turn.effects]
     },
     judge: (state, content) => judge(kit.primitives, state, content),
-    wakeAt: (state) => wakeAt(kit.primitives, state),
+    wakeAt: (state) => wakeAt(kit, state),
   }
 }
 
@@ -88,11 +83,13 @@ function take(turn: GroupTurn, event: GroupEvent): void {
   switch (event.kind) {
     case 'loaded':
       turn.note({ catchUpUntil: turn.nowMs + CATCH_UP_MS })
-      if (event.regressed && isActive(turn.state)) skipUsed(turn)
+      if (event.regressed && turn.isActive()) skipUsed(turn)
       turn.ask({ kind: 'wantSync' })
       return
     case 'timer':
       expireMessages(turn)
+      expireSealed(turn)
+      reviewKeyAge(turn)
       passTimes(turn)
       return
     case 'messageAsked':
@@ -109,10 +106,17 @@ function take(turn: GroupTurn, event: GroupEvent): void {
       takeFrame(turn, event)
       return
     case 'recordsHeard':
-      for (const entry of event.entries) takeEntry(turn, entry)
+      takeRecords(turn, event.entries)
       return
     case 'acksHeard':
       for (const ack of event.acks) takeAck(turn, ack)
+      for (const proof of event.proofs) takeProof(turn, proof)
+      return
+    case 'infoHeard':
+      takeInfo(turn, event)
+      return
+    case 'removalHeard':
+      if (turn.isActive()) takeRemovalHeard(turn, event.peer, event.removal)
       return
     case 'bodyHeard': {
       const node = turn.state.chain.nodes.get(event.commitId)
@@ -130,6 +134,7 @@ function take(turn: GroupTurn, event: GroupEvent): void {
         syncs: Math.max(0, turn.state.volatile.syncs - 1),
         ...(event.reached && { catchUpUntil: 0, holdUntil: 0 }),
       })
+      reachBack(turn)
       return
     case 'joinHandedOff':
       turn.note({
@@ -181,7 +186,7 @@ function takeAsked(
       hint: 'conclave group info shows who is an admin',
     })
   }
-  const asked = turn.state.intents.length + changes.length
+  const asked = openIntents(turn.state).length + changes.length
   if (asked > INTENTS_MAX) {
     throw new ConclaveError('LIMIT_QUOTA', `${asked} changes would wait, ${INTENTS_MAX} may`)
   }
@@ -213,15 +218,17 @@ function takeFrame(turn: GroupTurn, event: Extract<GroupEvent, { kind: 'frameHea
   // Where there is no room the frame is not kept at all, so that a later sync brings it again.
   if (
     content.kind === 'app' &&
-    isActive(turn.state) &&
-    !keepWaiting(turn, frameId, content.branchId, content.message)
+    turn.isActive() &&
+    !keepWaiting(turn, { frameId, hour }, content.branchId, content.message)
   ) {
     return
   }
   turn.ask({ kind: 'saveFrame', frameId, hour, frame })
   if (content.kind === 'commit') takeEntry(turn, content.entry)
   if (content.kind === 'acks') for (const ack of content.acks) takeAck(turn, ack)
-  if (content.kind === 'leave' && isActive(turn.state)) {
+  if (content.kind === 'proof') takeProof(turn, content.proof)
+  if (content.kind === 'repair' && turn.isActive()) takeRepair(turn, content.repair)
+  if (content.kind === 'leave' && turn.isActive()) {
     const leave = verifyLeave(turn.primitives, content.leave)
     if (leave.ok && leave.value.groupId === turn.state.groupId) {
       takeLeave(turn, content.leave, leave.value.author)
@@ -229,62 +236,12 @@ function takeFrame(turn: GroupTurn, event: Extract<GroupEvent, { kind: 'frameHea
   }
 }
 
-/** Takes a record, and then those that waited for it. */
-function takeEntry(turn: GroupTurn, entry: RecordEntry): void {
-  const record = verifyRecord(turn.primitives, entry.record)
-  if (!record.ok || record.value.groupId !== turn.state.groupId) return
-  if (!placeRecord(turn, record.value, entry)) return
-  const { orphans } = turn.state.volatile
-  const ready = orphans.filter(({ parent }) => parent === record.value.commitId)
-  if (ready.length === 0) return
-  turn.note({ orphans: orphans.filter((one) => !ready.includes(one)) })
-  for (const orphan of ready) takeEntry(turn, orphan.entry)
-}
-
-/** True if the chain has grown. */
-function placeRecord(turn: GroupTurn, record: CommitRecord, entry: RecordEntry): boolean {
-  const { chain, groupId } = turn.state
-  if (record.kind === 'genesis') return false
-  const after = admit(turn.primitives, chain, record, entry, groupId)
-  if (!after.ok) {
-    if (after.code === 'GROUP_EPOCH_UNKNOWN') keepOrphan(turn, record, entry)
-    return false
-  }
-  if (after.value === chain) return false
-  const { commitId, author, seq } = record
-  turn.change({ chain: after.value })
-  const saved = nodeOf(after.value, commitId)
-  turn.ask({ kind: 'saveRecord', commitId, entry: saved.entry, failed: saved.failed })
-  takeVote(turn, author.peer, { gen: author.gen, seq, commitId })
-  return true
-}
-
-function keepOrphan(turn: GroupTurn, record: CommitRecord, entry: RecordEntry): void {
-  const { orphans } = turn.state.volatile
-  const { peer } = record.author
-  // What was before the commit that we joined by is nothing to wait for.
-  if (record.epoch <= nodeOf(turn.state.chain, turn.state.chain.base).record.epoch) return
-  if (!isKnown(turn.state.chain, record.author)) return
-  if (orphans.length >= ORPHANS_MAX) return
-  if (orphans.filter(({ author }) => author === peer).length >= ORPHANS_PER_AUTHOR_MAX) return
-  turn.note({ orphans: [...orphans, { author: peer, parent: record.parent, entry }] })
-  turn.ask({ kind: 'wantSync' })
-}
-
-function takeAck(turn: GroupTurn, bytes: Uint8Array): void {
-  const ack = verifyAck(turn.primitives, bytes)
-  if (!ack.ok || ack.value.groupId !== turn.state.groupId) return
-  const { author, seq, commitId } = ack.value
-  if (author.peer === turn.state.self.peer || !isKnown(turn.state.chain, author)) return
-  takeVote(turn, author.peer, { gen: author.gen, seq, commitId }, bytes)
-}
-
 function takeResult(turn: GroupTurn, event: Extract<GroupEvent, { kind: 'jobDone' }>): void {
   const { job, result } = event
   if (turn.state.volatile.job !== job) return // of a state that was given up
   const { job: _, ...volatile } = turn.state.volatile
   turn.change({ volatile })
-  if (!isActive(turn.state)) return
+  if (!turn.isActive()) return
   if (result.kind === 'lost') return
   if (result.kind === 'refused') takeRefusal(turn, job, result.code)
   else if (job.kind === 'follow' && result.kind === 'removed') {
@@ -292,6 +249,7 @@ function takeResult(turn: GroupTurn, event: Extract<GroupEvent, { kind: 'jobDone
   } else if (job.kind === 'follow' || job.kind === 'resume') {
     if (result.kind === 'followed') takeFollowed(turn, job.commitId, result)
   } else if (job.kind === 'commit' && result.kind === 'committed') takeCommitted(turn, job, result)
+  else if (job.kind === 'resync' && result.kind === 'committed') takeResynced(turn, job, result)
   else if (job.kind === 'seal' && result.kind === 'sealed') takeSealed(turn, job, result)
   else if (job.kind === 'open' && result.kind === 'opened') takeOpened(turn, job, result)
 }
@@ -304,10 +262,15 @@ function takeRefusal(turn: GroupTurn, job: Job, code: Refused['code']): void {
     case 'resume':
       failCommit(turn, job.commitId)
       return
+    case 'resync':
+      takeRefusedResync(turn)
+      return
     case 'commit':
       takeRefusedCommit(turn, job, code)
       return
     case 'open': {
+      // Its secrets went meanwhile: what they would have opened is asked for again.
+      if (!turn.state.held.has(job.epoch)) return
       const waiting = new Map(turn.state.waiting)
       for (const { frameId } of job.messages) {
         waiting.delete(frameId)
@@ -320,39 +283,42 @@ function takeRefusal(turn: GroupTurn, job: Job, code: Refused['code']): void {
   }
 }
 
-/** True while there is an epoch to follow from. */
-function isActive({ phase }: GroupState): boolean {
-  return phase === 'member' || phase === 'leaving'
-}
-
 /** Everything that follows from the state, whatever the event was. */
 function settle(turn: GroupTurn): void {
-  if (!isActive(turn.state)) {
+  if (!turn.isActive()) {
     expireEpochs(turn)
     return
   }
-  if (turn.state.votes !== turn.before.votes || turn.state.tip !== turn.before.tip) {
-    reviewOutbox(turn)
-  }
   reviewLeaves(turn)
   reviewTombstones(turn)
-  if (!isActive(turn.state)) return
+  if (!turn.isActive()) return
   startJob(turn) // may move the tip to an epoch that is held
   reviewIntents(turn)
   if (selectTip(turn.state.chain, turn.state.votes) === turn.state.tip) {
     ackTip(turn)
     reviewWelcomes(turn)
     sendWelcomes(turn)
+    if (turn.state.phase === 'member' && !isCatchingUp(turn)) askRepair(turn)
   }
   expireEpochs(turn)
 }
 
 function startJob(turn: GroupTurn): void {
   if (turn.state.volatile.job !== undefined) return
-  const job = openJob(turn) ?? followJob(turn) ?? ownJob(turn)
+  const job = openJob(turn) ?? nextJob(turn)
   if (job === undefined) return
   turn.note({ job })
   turn.ask({ kind: 'startJob', job })
+}
+
+/** On the way to the selected tip, by replay or from outside; what this member wants itself, once it is there. */
+function nextJob(turn: GroupTurn): Job | undefined {
+  const route = routeToTip(turn)
+  if (route.kind === 'job') return route.job
+  if (route.kind === 'outside') {
+    return isCatchingUp(turn) ? undefined : resyncJob(turn, route.to, route.waitMs)
+  }
+  return ownJob(turn)
 }
 
 /** What this member itself wants to say or to change, once it knows where the group stands. */
@@ -368,9 +334,9 @@ function ownJob(turn: GroupTurn): Job | undefined {
 function mustCommitFirst({ state }: GroupTurn): boolean {
   // Somebody whom another branch removed would hear it.
   if ([...state.leaves.values()].some(({ kind }) => kind === 'tombstone')) return true
-  return state.intents.some(
-    ({ change: { kind }, committedIn }) =>
-      committedIn === undefined && (kind === 'remove' || kind === 'rekey'),
+  return openIntents(state).some(
+    ({ change: { kind }, isRoutine }) =>
+      kind === 'remove' || (kind === 'rekey' && isRoutine !== true),
   )
 }
 
@@ -378,19 +344,22 @@ function isCatchingUp({ state, nowMs, view }: GroupTurn): boolean {
   return view.roster.size > 1 && nowMs < state.volatile.catchUpUntil
 }
 
-function wakeAt(primitives: Primitives, state: GroupState): number {
-  const { volatile, welcomes, leaves, held, checkpoints, generations } = state
-  const ended = [...held.values()].flatMap(({ endedAt }) => endedAt ?? [])
-  const made = [...checkpoints.values()].map(({ madeAt }) => madeAt)
-  const over = [...generations.values()].flatMap(({ endedAt }) => endedAt ?? [])
+function wakeAt(kit: GroupKit, state: GroupState): number {
+  const { volatile, welcomes, leaves } = state
   const times = [
     messagesDueAt(state),
+    salvageDueAt(state),
+    repairDueAt(state),
+    rekeyDueAt(state),
+    epochsDueAt(kit, state),
+    volatile.comingBack?.dueAt ?? Number.POSITIVE_INFINITY,
+    ...openIntents(state).map(({ dueAt = 0 }) => dueAt),
     ...welcomes.map(({ dueAt }) => dueAt),
-    ...[...leaves.keys()].map((peer) => leaveDueAt(primitives, state, peer)),
-    ...[...ended, ...made].map((at) => at + PAST_EPOCHS_MS),
-    ...over.map((at) => at + GENERATION_LINGER_MS),
-    ...[volatile.catchUpUntil, volatile.holdUntil].filter((at) => at > 0),
+    ...[...leaves.keys()].map((peer) => leaveDueAt(kit.primitives, state, peer)),
+    volatile.catchUpUntil,
+    volatile.holdUntil,
     ...(volatile.syncs > 0 ? [volatile.syncUntil] : []),
   ]
-  return Math.min(...times)
+  // What was due at the last step waits for something else than the time.
+  return Math.min(...times.filter((at) => at > volatile.steppedAt))
 }

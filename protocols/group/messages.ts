@@ -1,11 +1,12 @@
 // Application messages: queued, sealed, opened, put in order, handed over (spec.md §4.4). Floor 0, pure.
 import type { Bytes } from '../base/bytes.ts'
 import { ConclaveError } from '../base/errors.ts'
+import { HOUR_MS, MINUTE_MS } from '../base/time.ts'
 import { isKnown, leadsTo, nodeOf } from './chain.ts'
-import { sameRef } from './ids.ts'
+import { refKey, sameRef } from './ids.ts'
 import type { Job, JobResult, OpenedMessage } from './jobs.ts'
 import { signPayload, verifyPayload } from './payload.ts'
-import { isFinal } from './selection.ts'
+import { isKept, keepMessage, noteSealedAgain, salvageDue } from './salvage.ts'
 import type {
   AuthorOrder,
   Delivered,
@@ -13,6 +14,7 @@ import type {
   GroupState,
   HeldMessage,
   Letter,
+  Sealing,
   Waiting,
 } from './state.ts'
 import type { GroupTurn } from './turn.ts'
@@ -21,12 +23,16 @@ import {
   GROUP_OUTBOX_MAX,
   HELD_PER_AUTHOR_MAX,
   JOB_MESSAGES_MAX,
+  MISSED_WAIT_MS,
   OPEN_RANGES_MAX,
   PENDING_BYTES_MAX,
   PENDING_FRAMES_MAX,
   PENDING_MS,
 } from './types.ts'
-import type { BranchId, FrameId, MemberRef, Payload } from './types.ts'
+import type { BranchId, CommitId, FrameId, MemberRef, Payload } from './types.ts'
+
+/** How far clocks may be apart. */
+const CLOCK_SKEW_MS: number = 10 * MINUTE_MS
 
 /** Queues an own message and hands it to the own history. @throws ConclaveError `LIMIT_QUOTA`. */
 export function queueMessage(
@@ -34,7 +40,7 @@ export function queueMessage(
   event: Extract<GroupEvent, { kind: 'messageAsked' }>,
 ): void {
   const { state } = turn
-  const waiting = state.outbox.filter(({ sealedIn }) => sealedIn === undefined).length
+  const waiting = state.outbox.filter(({ sealed }) => sealed === undefined).length
   if (waiting >= GROUP_OUTBOX_MAX) {
     throw new ConclaveError(
       'LIMIT_QUOTA',
@@ -66,12 +72,16 @@ export function queueMessage(
   })
 }
 
-/** The own messages to be sealed next. */
-export function sealJob({ state }: GroupTurn): Job | undefined {
-  const letters = state.outbox.filter(({ sealedIn }) => sealedIn === undefined)
-  if (letters.length === 0) return undefined
-  const some = letters.slice(0, JOB_MESSAGES_MAX).map(({ n, payload }) => ({ n, payload }))
-  return { kind: 'seal', epoch: state.tip, letters: some }
+/** The messages to be sealed next: own ones first, then others' whose branch lost. */
+export function sealJob(turn: GroupTurn): Job | undefined {
+  const { state } = turn
+  const letters = state.outbox
+    .filter(({ sealed }) => sealed === undefined)
+    .slice(0, JOB_MESSAGES_MAX)
+    .map(({ n, payload }) => ({ n, payload }))
+  const kept = letters.length > 0 ? [] : salvageDue(turn).slice(0, JOB_MESSAGES_MAX)
+  if (letters.length + kept.length === 0) return undefined
+  return { kind: 'seal', epoch: state.tip, letters, kept }
 }
 
 /** Publishes what was sealed, unless the group has moved on since: then it is sealed anew. */
@@ -83,46 +93,37 @@ export function takeSealed(
   const { state } = turn
   const epoch = state.held.get(job.epoch)
   if (state.tip !== job.epoch || epoch === undefined) return
-  const sealed = new Map(job.letters.map(({ n }, i) => [n, result.messages[i]]))
   const { generation } = nodeOf(state.chain, job.epoch).view
   turn.ask({ kind: 'saveSnapshot', commitId: job.epoch, snapshot: result.snapshot })
   turn.ask({ kind: 'keepHandle', commitId: job.epoch })
+  const publish = (message: Bytes): Sealing => {
+    const content = { kind: 'app', branchId: epoch.branchId, message } as const
+    return { in: job.epoch, frameId: turn.publish(generation, content), at: turn.nowMs }
+  }
+  const sealed = new Map(job.letters.map(({ n }, i) => [n, result.letters[i]]))
   const outbox = state.outbox.map((letter) => {
     const message = sealed.get(letter.n)
     if (message === undefined) return letter
-    const done: Letter = { ...letter, sealedIn: job.epoch }
+    const done: Letter = { ...letter, sealed: publish(message) }
     turn.ask({ kind: 'saveLetter', letter: done })
-    turn.publish(generation, { kind: 'app', branchId: epoch.branchId, message })
     return done
   })
   turn.change({ outbox })
-}
-
-/** Takes back letters of branches that lost, and forgets those whose epoch is final. */
-export function reviewOutbox(turn: GroupTurn): void {
-  const { chain, tip, votes, outbox } = turn.state
-  const next: Letter[] = []
-  for (const letter of outbox) {
-    const { sealedIn, ...unsealed } = letter
-    if (sealedIn === undefined) next.push(letter)
-    else if (!leadsTo(chain, sealedIn, tip)) {
-      next.push(unsealed)
-      turn.ask({ kind: 'saveLetter', letter: unsealed })
-    } else if (isFinal(chain, votes, sealedIn)) turn.ask({ kind: 'dropLetter', n: letter.n })
-    else next.push(letter)
-  }
-  if (next.length !== outbox.length || next.some((one, i) => one !== outbox[i])) {
-    turn.change({ outbox: next })
+  for (const [i, ref] of job.kept.entries()) {
+    const message = result.kept[i]
+    noteSealedAgain(turn, ref.author, ref.n, message && publish(message))
   }
 }
 
 /** Keeps a message until its epoch can open it; false if there is no room. */
 export function keepWaiting(
   turn: GroupTurn,
-  frameId: FrameId,
+  { frameId, hour }: { readonly frameId: FrameId; readonly hour: number },
   branchId: BranchId,
   message: Bytes,
 ): boolean {
+  // What was said before this member came is not for it.
+  if ((hour + 1) * HOUR_MS + CLOCK_SKEW_MS < turn.state.joinedAt) return true
   const { waiting } = turn.state
   if (waiting.has(frameId)) return true
   let bytes = message.length
@@ -165,21 +166,28 @@ export function takeOpened(
     turn.ask({ kind: 'dropWaiting', frameId })
   }
   turn.change({ waiting })
-  const { epoch } = nodeOf(turn.state.chain, job.epoch).record
-  for (const message of result.messages) if (message.ok) takePayload(turn, message, epoch)
+  for (const message of result.messages) if (message.ok) takePayload(turn, message, job.epoch)
 }
 
 function takePayload(
   turn: GroupTurn,
-  { plaintext, sender, generation }: Extract<OpenedMessage, { ok: true }>,
-  epoch: number,
+  { frameId, plaintext, sender, generation }: Extract<OpenedMessage, { ok: true }>,
+  commitId: CommitId,
 ): void {
   const payload = verifyPayload(turn.primitives, plaintext)
   if (!payload.ok || payload.value.groupId !== turn.state.groupId) return
   const { author, n } = payload.value
-  if (sameRef(author, turn.state.self) || !isKnown(turn.state.chain, author)) return
+  const sealed: Sealing = { in: commitId, frameId, at: turn.nowMs }
+  if (sameRef(author, turn.state.self)) {
+    noteEcho(turn, n, sealed)
+    return
+  }
+  if (!isKnown(turn.state.chain, author)) return
   const order = orderOf(turn, author, sender === author.peer ? n - generation : n)
+  const { epoch } = nodeOf(turn.state.chain, commitId).record
   const message: HeldMessage = { payload: payload.value, epoch, receivedAt: turn.nowMs }
+  const isNew = n >= order.next || order.open.some(([from, to]) => from <= n && n < to)
+  if (isNew || isKept(turn.state, author, n)) keepMessage(turn, { author, n }, plaintext, sealed)
   if (n < order.next) {
     takeLate(turn, order, message)
     return
@@ -193,13 +201,19 @@ function takePayload(
   release(turn, { ...order, held: insert(order.held, message) }, skip)
 }
 
-function insert(held: readonly HeldMessage[], message: HeldMessage): readonly HeldMessage[] {
-  return [...held, message].sort((a, b) => a.payload.n - b.payload.n)
+/** Somebody has sealed an own message again: that is done. */
+function noteEcho(turn: GroupTurn, n: number, sealed: Sealing): void {
+  const { chain, tip, outbox } = turn.state
+  if (!leadsTo(chain, sealed.in, tip)) return
+  const letter = outbox.find((one) => one.n === n)
+  if (letter === undefined) return
+  const done: Letter = { ...letter, sealed }
+  turn.change({ outbox: outbox.map((one) => (one === letter ? done : one)) })
+  turn.ask({ kind: 'saveLetter', letter: done })
 }
 
-/** The key of an author's order. */
-export function authorKey({ peer, gen }: MemberRef): string {
-  return `${peer}/${gen}`
+function insert(held: readonly HeldMessage[], message: HeldMessage): readonly HeldMessage[] {
+  return [...held, message].sort((a, b) => a.payload.n - b.payload.n)
 }
 
 /**
@@ -207,12 +221,13 @@ export function authorKey({ peer, gen }: MemberRef): string {
  * epoch has generation 0, so one that comes tells how many of that epoch lie before it; whatever else does comes late.
  */
 function orderOf(turn: GroupTurn, author: MemberRef, first: number): AuthorOrder {
-  const { authors, chain } = turn.state
-  const known = authors.get(authorKey(author))
+  const { authors, chain, since, joinedAt } = turn.state
+  const known = authors.get(refKey(author))
   if (known !== undefined) return known
-  const wasHere = nodeOf(chain, chain.base).view.roster.get(author.peer) === author.gen
+  const wasHere = nodeOf(chain, since).view.roster.get(author.peer) === author.gen
   const next = wasHere ? Math.max(1, first) : 1
-  return { author, next, open: next > 1 ? [[1, next]] : [], held: [] }
+  const order: AuthorOrder = { author, next, open: next > 1 ? [[1, next]] : [], held: [] }
+  return wasHere ? { ...order, missed: joinedAt } : order
 }
 
 /** Hands over what fills a hole that was passed, once. */
@@ -232,7 +247,7 @@ function takeLate(turn: GroupTurn, order: AuthorOrder, message: HeldMessage): vo
 }
 
 function keepOrder(turn: GroupTurn, order: AuthorOrder): void {
-  turn.change({ authors: new Map(turn.state.authors).set(authorKey(order.author), order) })
+  turn.change({ authors: new Map(turn.state.authors).set(refKey(order.author), order) })
   turn.ask({ kind: 'saveAuthor', order })
 }
 
@@ -241,10 +256,11 @@ function release(turn: GroupTurn, order: AuthorOrder, skip: boolean): void {
   let { next } = order
   const open = [...order.open]
   const held = [...order.held]
+  let newest = 0
   for (;;) {
     const [first] = held
     if (first === undefined) break
-    const { n } = first.payload
+    const { n, sentAtMs } = first.payload
     const gap = n !== next
     if (gap && (!skip || next !== order.next)) break
     if (gap) open.push([next, n])
@@ -252,8 +268,21 @@ function release(turn: GroupTurn, order: AuthorOrder, skip: boolean): void {
     if (n !== order.next || skip) turn.ask({ kind: 'dropHeld', author: order.author, n })
     handOver(turn, { ...first, own: false, gap, late: false })
     next = n + 1
+    newest = sentAtMs
   }
-  keepOrder(turn, { ...order, next, open: open.slice(-OPEN_RANGES_MAX), held })
+  const { missed, ...rest } = order
+  const isSince = missed === undefined || newest > missed + CLOCK_SKEW_MS
+  const kept = isSince ? rest : order
+  keepOrder(turn, { ...kept, next, open: open.slice(-OPEN_RANGES_MAX), held })
+}
+
+/** Notes of every author that it may have spoken out of sight: this member came in anew. */
+export function noteAbsence(turn: GroupTurn): void {
+  for (const order of turn.state.authors.values()) keepOrder(turn, { ...order, missed: turn.nowMs })
+}
+
+function gapWaitOf({ missed }: AuthorOrder): number {
+  return missed !== undefined ? MISSED_WAIT_MS : GAP_WAIT_MS
 }
 
 function handOver(turn: GroupTurn, message: Delivered): void {
@@ -266,7 +295,7 @@ function handOver(turn: GroupTurn, message: Delivered): void {
 export function expireMessages(turn: GroupTurn): void {
   for (const order of turn.state.authors.values()) {
     const [first] = order.held
-    if (first !== undefined && turn.nowMs - first.receivedAt >= GAP_WAIT_MS) {
+    if (first !== undefined && turn.nowMs - first.receivedAt >= gapWaitOf(order)) {
       release(turn, order, true)
     }
   }
@@ -284,9 +313,9 @@ export function expireMessages(turn: GroupTurn): void {
 /** When `expireMessages` has something to do next. */
 export function messagesDueAt(state: GroupState): number {
   let dueAt = Number.POSITIVE_INFINITY
-  for (const { held } of state.authors.values()) {
-    const [first] = held
-    if (first !== undefined) dueAt = Math.min(dueAt, first.receivedAt + GAP_WAIT_MS)
+  for (const order of state.authors.values()) {
+    const [first] = order.held
+    if (first !== undefined) dueAt = Math.min(dueAt, first.receivedAt + gapWaitOf(order))
   }
   for (const { heardAt } of state.waiting.values()) dueAt = Math.min(dueAt, heardAt + PENDING_MS)
   return dueAt

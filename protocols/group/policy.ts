@@ -58,11 +58,15 @@ export function isAdmin(policy: Policy, ref: MemberRef): boolean {
   return policy.admins.some((admin) => sameRef(admin, ref))
 }
 
-/** True if an admin ranks above a member: admins in their order, all others below them. */
+/** The place of a member among the admins, from 0; all others share the one below them. */
+export function rankOf({ admins }: Policy, ref: MemberRef): number {
+  const rank = admins.findIndex((admin) => sameRef(admin, ref))
+  return rank < 0 ? admins.length : rank
+}
+
+/** True if an admin ranks above a member. */
 export function outranks(policy: Policy, admin: MemberRef, other: MemberRef): boolean {
-  const rankOf = (ref: MemberRef): number => policy.admins.findIndex((one) => sameRef(one, ref))
-  const [rank, otherRank] = [rankOf(admin), rankOf(other)]
-  return rank >= 0 && (otherRank < 0 || rank < otherRank)
+  return rankOf(policy, admin) < rankOf(policy, other)
 }
 
 /** The policy after giving or taking the role of admin; new admins rank last. */

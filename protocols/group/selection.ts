@@ -2,8 +2,9 @@
 // Arrival order and clocks are no inputs, so whoever holds the same set selects the same tip.
 import type { PeerId } from '../base/ids.ts'
 import { leadsTo, nodeOf } from './chain.ts'
-import type { Chain } from './chain.ts'
-import type { CommitId } from './types.ts'
+import type { Chain, ChainNode } from './chain.ts'
+import type { CommitId, View } from './types.ts'
+import { findVoid } from './voiding.ts'
 
 /** The latest that a member said it is on, by an ack or an own commit. */
 export interface Vote {
@@ -11,29 +12,68 @@ export interface Vote {
   /** Compared within one author only. */
   readonly seq: number
   readonly commitId: CommitId
+  /** It signed two different votes with one seq: it has no weight until it is added again. */
+  readonly isDouble?: true
 }
 
 /** Latest votes by author. */
 export type Votes = ReadonlyMap<PeerId, Vote>
 
+/** What follows from records and votes. */
+export interface Standing {
+  /** The selected tip. */
+  readonly tip: CommitId
+  /** The last commit on the way to the tip that will not lose; absent if not even the base is sure. */
+  readonly final?: CommitId
+  /** Records that are void, and what hangs on them. */
+  readonly voided: ReadonlySet<CommitId>
+}
+
 /** True if a vote replaces the one that is known of its author. */
 export function isNewer(votes: Votes, peer: PeerId, { gen, seq }: Vote): boolean {
   const known = votes.get(peer)
-  return known === undefined || gen > known.gen || (gen === known.gen && seq > known.seq)
+  if (known === undefined || gen > known.gen) return true
+  return gen === known.gen && known.isDouble === undefined && seq > known.seq
 }
+
+/** True if a vote and the one that is known of its author prove that it votes twice. */
+export function isContrary(votes: Votes, peer: PeerId, { gen, seq, commitId }: Vote): boolean {
+  const known = votes.get(peer)
+  return known?.gen === gen && known.seq === seq && known.commitId !== commitId
+}
+
+/** Chains and votes are replaced, never changed: what follows from them is computed once. */
+const known = new WeakMap<Chain, { readonly votes: Votes; readonly standing: Standing }>()
 
 /**
  * Selects the tip. From the base, at each fork: the child whose subtree holds the latest votes of the most
- * members of the parent's roster, then the smaller commit id (LMD-GHOST). What cannot be followed is no child.
+ * members of the parent's roster, then the smaller commit id (LMD-GHOST). What is void, or cannot be had, is no child.
  */
+export function standingOf(chain: Chain, votes: Votes): Standing {
+  const last = known.get(chain)
+  if (last?.votes === votes) return last.standing
+  const weigh = (at: CommitId, id: CommitId): number => weightOf(chain, votes, at, id)
+  const voided = findVoid(chain, weigh)
+  const path = pathToTip(chain, votes, voided)
+  const tip = path.at(-1) ?? chain.base
+  const final = lastFinal(chain, votes, path)
+  const standing = { tip, voided, ...(final !== undefined && { final }) }
+  known.set(chain, { votes, standing })
+  return standing
+}
+
+/** The selected tip: see `standingOf`. */
 export function selectTip(chain: Chain, votes: Votes): CommitId {
-  let tip = chain.base
-  for (;;) {
-    const children = (chain.children.get(tip) ?? []).filter((id) => isAvailable(chain, id))
-    const [only] = children
-    if (only === undefined) return tip
-    tip = children.length === 1 ? only : preferred(chain, votes, tip, children)
-  }
+  return standingOf(chain, votes).tip
+}
+
+/**
+ * True if a commit will not lose: at each step from the base to it, more than half of the roster voted for what it
+ * leads to. Of a base whose parent is not known, more than half of its own roster.
+ */
+export function isFinal(chain: Chain, votes: Votes, id: CommitId): boolean {
+  const { final } = standingOf(chain, votes)
+  return final !== undefined && leadsTo(chain, id, final)
 }
 
 /** How many members of `at`'s roster voted for `id` or what hangs on it. */
@@ -41,14 +81,39 @@ export function weightOf(chain: Chain, votes: Votes, at: CommitId, id: CommitId)
   let weight = 0
   for (const [peer, gen] of nodeOf(chain, at).view.roster) {
     const vote = votes.get(peer)
-    if (vote?.gen === gen && leadsTo(chain, id, vote.commitId)) weight += 1
+    if (vote?.gen !== gen || vote.isDouble === true) continue
+    if (leadsTo(chain, id, vote.commitId)) weight += 1
   }
   return weight
 }
 
-function isAvailable(chain: Chain, id: CommitId): boolean {
+/** True if more than half of its parent's roster voted for a commit, or for what hangs on it. */
+export function hasMajority(chain: Chain, votes: Votes, id: CommitId): boolean {
+  return hasMajorityAt(chain, votes, nodeOf(chain, id).record.parent, id)
+}
+
+/** True if more than half of the roster at a commit voted for `id` or what hangs on it. */
+export function hasMajorityAt(chain: Chain, votes: Votes, at: CommitId, id: CommitId): boolean {
+  return 2 * weightOf(chain, votes, at, id) > nodeOf(chain, at).view.roster.size
+}
+
+/** A commit that is not here, or was not understood here, counts all the same once most of the others have it. */
+function isAvailable(chain: Chain, votes: Votes, id: CommitId): boolean {
   const { hasBody, failed } = nodeOf(chain, id)
-  return hasBody && !failed
+  return (hasBody && !failed) || hasMajority(chain, votes, id)
+}
+
+function pathToTip(chain: Chain, votes: Votes, voided: ReadonlySet<CommitId>): CommitId[] {
+  const path = [chain.base]
+  for (let at = chain.base; ;) {
+    const children = (chain.children.get(at) ?? []).filter(
+      (id) => !voided.has(id) && isAvailable(chain, votes, id),
+    )
+    const [only] = children
+    if (only === undefined) return path
+    at = children.length === 1 ? only : preferred(chain, votes, at, children)
+    path.push(at)
+  }
 }
 
 function preferred(
@@ -63,13 +128,70 @@ function preferred(
   return best?.id ?? parent
 }
 
-/**
- * True if more than half of the roster of its parent voted for `id` or what hangs on it: it will not lose. Of the
- * commit that a member joined by, whose parent it does not know, more than half of its own roster.
- */
-export function isFinal(chain: Chain, votes: Votes, id: CommitId): boolean {
-  const { record } = nodeOf(chain, id)
-  if (record.kind === 'genesis') return true
-  const at = id === chain.base ? id : record.parent
-  return 2 * weightOf(chain, votes, at, id) > nodeOf(chain, at).view.roster.size
+/** Walks along the path as far as more than half of each roster voted for what comes next. */
+function lastFinal(chain: Chain, votes: Votes, path: readonly CommitId[]): CommitId | undefined {
+  const reached = reachOf(chain, votes, path)
+  const base = nodeOf(chain, chain.base)
+  if (base.record.kind !== 'genesis' && mostReach(base.view, votes, reached) < 0) return undefined
+  let final = 0
+  let roster: View['roster'] | undefined
+  let reach = -1
+  for (const [at, id] of path.entries()) {
+    const { view } = nodeOf(chain, id)
+    // Rosters are shared between commits that do not change them.
+    if (view.roster !== roster) reach = mostReach(view, votes, reached)
+    ;({ roster } = view)
+    const next = path[at + 1]
+    if (next === undefined) break
+    if (reach <= at && !isLeftToThem(view, nodeOf(chain, next), votes, reached, at)) break
+    final = at + 1
+  }
+  return path[final]
+}
+
+/** Where half of a roster or less is removed, all who remain are enough: of two members one can never be a majority. */
+function isLeftToThem(
+  { roster }: View,
+  { record }: ChainNode,
+  votes: Votes,
+  reached: ReadonlyMap<PeerId, number>,
+  at: number,
+): boolean {
+  const removed = new Set(record.removes.map(({ member }) => member.peer))
+  if (removed.size === 0 || 2 * removed.size > roster.size) return false
+  return [...roster].every(
+    ([peer, gen]) =>
+      removed.has(peer) || (votes.get(peer)?.gen === gen && (reached.get(peer) ?? -1) > at),
+  )
+}
+
+/** How far along the path each vote reaches; votes for what is not known reach nowhere. */
+function reachOf(
+  chain: Chain,
+  votes: Votes,
+  path: readonly CommitId[],
+): ReadonlyMap<PeerId, number> {
+  const places = new Map(path.map((id, at) => [id, at]))
+  const reached = new Map<PeerId, number>()
+  for (const [peer, { commitId, isDouble }] of votes) {
+    if (isDouble === true) continue
+    let node = chain.nodes.get(commitId)
+    while (node !== undefined && !places.has(node.record.commitId)) {
+      node = chain.nodes.get(node.record.parent)
+    }
+    const place = node && places.get(node.record.commitId)
+    if (place !== undefined) reached.set(peer, place)
+  }
+  return reached
+}
+
+/** As far as more than half of a roster reach; -1 if they do not even reach the base. */
+function mostReach({ roster }: View, votes: Votes, reached: ReadonlyMap<PeerId, number>): number {
+  const places: number[] = []
+  for (const [peer, gen] of roster) {
+    const place = votes.get(peer)?.gen === gen ? reached.get(peer) : undefined
+    if (place !== undefined) places.push(place)
+  }
+  places.sort((a, b) => b - a)
+  return places[Math.floor(roster.size / 2)] ?? -1
 }

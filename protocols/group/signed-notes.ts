@@ -1,4 +1,4 @@
-// The small signed objects beside records: EpochAck and Leave (spec.md §3.4). Floor 0, pure.
+// The small signed objects beside records: EpochAck, Leave, Repair (spec.md §3.4). Floor 0, pure.
 import { concat, makeReader, u64, u8 } from '../base/bytes.ts'
 import type { Bytes } from '../base/bytes.ts'
 import { decoded, refused } from '../base/decode.ts'
@@ -7,16 +7,20 @@ import { publicKeyOf } from '../base/ids.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
 import { SIGNATURE_BYTES, signLabelled, verifyLabelled } from '../base/signed.ts'
-import { encodeRef, idBytes, readRef, toCommitId, toGroupId } from './ids.ts'
-import { LABEL_ACK, LABEL_LEAVE } from './types.ts'
-import type { EpochAck, Leave } from './types.ts'
+import { encodeRef, idBytes, readRef, toCommitId, toFrameId, toGroupId } from './ids.ts'
+import { readVec, vecOf } from './tls.ts'
+import { LABEL_ACK, LABEL_LEAVE, LABEL_REPAIR, REPAIRS_PER_FRAME_MAX } from './types.ts'
+import type { EpochAck, Leave, Repair } from './types.ts'
 
 const ACK_VERSION = 1
+const FRAME_ID_BYTES = 32
 
 /** Octets of an EpochAck. */
 export const ACK_BYTES = 189
 /** Octets of a Leave. */
 export const LEAVE_BYTES = 132
+/** Octets of the largest Repair. */
+export const REPAIR_BYTES_MAX: number = 32 + 36 + 4 + REPAIRS_PER_FRAME_MAX * 32 + SIGNATURE_BYTES
 /** Octets of an ack's `check`. */
 export const CHECK_BYTES = 16
 
@@ -68,6 +72,31 @@ export function verifyLeave(primitives: Primitives, bytes: Bytes): Decoded<Leave
   if (author.gen === 0) return refused('CODEC_MALFORMED')
   if (!isSigned(primitives, author.peer, LABEL_LEAVE, bytes)) return refused('VERIFY_SIGNATURE')
   return decoded({ groupId, author })
+}
+
+/** Encodes and signs a wish that messages be sealed again. */
+export function signRepair(primitives: Primitives, secret: Bytes, repair: Repair): Bytes {
+  const { groupId, author, frameIds } = repair
+  const content = concat(idBytes(groupId), encodeRef(author), vecOf(frameIds.map(idBytes)))
+  return concat(content, signLabelled(primitives, secret, LABEL_REPAIR, content))
+}
+
+/** Decodes and verifies a Repair. */
+export function verifyRepair(primitives: Primitives, bytes: Bytes): Decoded<Repair> {
+  const reader = makeReader(bytes)
+  const groupId = toGroupId(reader.take(32))
+  const author = readRef(reader)
+  const ids = readVec(reader, REPAIRS_PER_FRAME_MAX * FRAME_ID_BYTES)
+  reader.take(SIGNATURE_BYTES)
+  if (ids === undefined || !reader.done) return refused('CODEC_LENGTH')
+  if (author.gen === 0 || ids.length === 0 || ids.length % FRAME_ID_BYTES !== 0) {
+    return refused('CODEC_MALFORMED')
+  }
+  if (!isSigned(primitives, author.peer, LABEL_REPAIR, bytes)) return refused('VERIFY_SIGNATURE')
+  const frameIds = Array.from({ length: ids.length / FRAME_ID_BYTES }, (_, i) =>
+    toFrameId(ids.slice(i * FRAME_ID_BYTES, (i + 1) * FRAME_ID_BYTES)),
+  )
+  return decoded({ groupId, author, frameIds })
 }
 
 function isSigned(primitives: Primitives, peer: PeerId, label: string, bytes: Bytes): boolean {

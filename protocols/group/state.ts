@@ -54,8 +54,25 @@ export interface Letter {
   readonly msgId: GroupMessageId
   /** The signed Payload. */
   readonly payload: Bytes
-  /** The epoch it was last sealed in. */
-  readonly sealedIn?: CommitId
+  /** The epoch it was last sealed in, the frame that carried it, and when. */
+  readonly sealed?: Sealing
+}
+
+/** Where a message was last sealed. */
+export interface Sealing {
+  readonly in: CommitId
+  readonly frameId: FrameId
+  readonly at: TimeMs
+}
+
+/** Another member's message that was accepted: if its branch loses, whoever has it seals it again. The Payload is a row. */
+export interface Kept {
+  readonly author: MemberRef
+  readonly n: number
+  readonly bytes: number
+  readonly sealed: Sealing
+  /** When it is to be sealed again, unless somebody else did. */
+  readonly dueAt?: TimeMs
 }
 
 /** A change that this agent asked for. */
@@ -73,6 +90,12 @@ export interface Intent {
   readonly attempts: number
   /** The own commit that made it. */
   readonly committedIn?: CommitId
+  /** How often a commit of it lost. */
+  readonly losses?: number
+  /** Not committed before this time. */
+  readonly dueAt?: TimeMs
+  /** Nobody waits for it, and nothing that is said waits for it either. */
+  readonly isRoutine?: true
 }
 
 /** A Welcome that waits until its commit had time to lose. */
@@ -100,6 +123,21 @@ export interface Waiting {
   readonly heardAt: TimeMs
 }
 
+/** How often, and when last, others were asked for a message that cannot be opened here. */
+export interface Asked {
+  readonly times: number
+  readonly at: TimeMs
+}
+
+/** The way back from outside that is under way: a GroupInfo of this epoch is asked for at `dueAt`. */
+export interface ComingBack {
+  readonly to: CommitId
+  readonly dueAt: TimeMs
+  readonly attempts: number
+  /** What was given to enter it by. */
+  readonly info?: EntryInfo
+}
+
 /** A message behind a hole in its author's numbers. */
 export interface HeldMessage {
   readonly payload: Payload
@@ -115,6 +153,11 @@ export interface AuthorOrder {
   readonly open: readonly (readonly [number, number])[]
   /** By number, ascending. */
   readonly held: readonly HeldMessage[]
+  /**
+   * This member came in, or back, at this time: what the author said before is not awaited for long. Absent once the
+   * author has said something well after it.
+   */
+  readonly missed?: TimeMs
 }
 
 /** A record whose parent is not known yet. */
@@ -133,6 +176,13 @@ export interface GroupState {
   /** The adopted epoch. */
   readonly tip: CommitId
   readonly votes: Votes
+  /** The group's first commit. */
+  readonly genesis: CommitId
+  /** The commit by which this member came in: genesis, the one that added it, or its last resync. */
+  readonly since: CommitId
+  readonly joinedAt: TimeMs
+  /** Proofs of double votes, by author. */
+  readonly proofs: ReadonlyMap<PeerId, Bytes>
   /** Latest signed acks by author, to be handed on. */
   readonly acks: ReadonlyMap<PeerId, Bytes>
   readonly held: ReadonlyMap<CommitId, HeldEpoch>
@@ -144,6 +194,8 @@ export interface GroupState {
   readonly n: number
   readonly lamport: number
   readonly outbox: readonly Letter[]
+  /** By `peer/gen/number`. */
+  readonly kept: ReadonlyMap<string, Kept>
   readonly intents: readonly Intent[]
   readonly intentId: number
   readonly leaves: ReadonlyMap<PeerId, PendingLeave>
@@ -153,11 +205,15 @@ export interface GroupState {
   readonly authors: ReadonlyMap<string, AuthorOrder>
   /** When this member's own leaf got fresh keys. */
   readonly rekeyedAt: TimeMs
+  /** The lamport time at which it did: what was said since is worth fresh keys. */
+  readonly rekeyedLamport: number
   readonly volatile: Volatile
 }
 
 /** What a restart may forget. */
 export interface Volatile {
+  /** When the last step was: what was due then was looked at. */
+  readonly steppedAt: number
   /** The engine job under way; there is one at most. */
   readonly job?: Job
   readonly orphans: readonly Orphan[]
@@ -170,6 +226,12 @@ export interface Volatile {
   readonly holdUntil: number
   /** Welcomes being handed off, as `commit/peer`. */
   readonly handing: readonly string[]
+  /** Records before the base, until they reach back to genesis. */
+  readonly history: ReadonlyMap<CommitId, RecordEntry>
+  readonly comingBack?: ComingBack
+  readonly asked: ReadonlyMap<FrameId, Asked>
+  /** Members that say so, by serving no more than the record that removed this one. */
+  readonly deniedBy: ReadonlyMap<PeerId, CommitId>
 }
 
 /** What every event brings: the time, and 32 random octets that nothing else is made of. */
@@ -200,11 +262,30 @@ export type GroupEvent = Moment &
         readonly content: FrameContent
       }
     | { readonly kind: 'recordsHeard'; readonly entries: readonly RecordEntry[] }
-    | { readonly kind: 'acksHeard'; readonly acks: readonly Bytes[] }
+    | {
+        readonly kind: 'acksHeard'
+        readonly acks: readonly Bytes[]
+        readonly proofs: readonly Bytes[]
+      }
+    /** What is needed to enter an epoch from outside. */
+    | { readonly kind: 'infoHeard'; readonly commitId: CommitId; readonly info: EntryInfo }
+    /** A member, as its connection proves, answers a sync with no more than this removal of ours. */
+    | { readonly kind: 'removalHeard'; readonly peer: PeerId; readonly removal: CommitId }
     | { readonly kind: 'bodyHeard'; readonly commitId: CommitId; readonly body: Bytes }
     | { readonly kind: 'jobDone'; readonly job: Job; readonly result: JobResult }
     | { readonly kind: 'joinHandedOff'; readonly commitId: CommitId; readonly peer: PeerId }
   )
+
+/** What a member of an epoch gives another that has to enter it from outside. */
+export interface EntryInfo {
+  /** Signed GroupInfo with external_pub: MLSMessage. */
+  readonly groupInfo: Bytes
+  readonly tree: Bytes
+  /** Opens and seals the commits that follow the epoch: 32 bytes. */
+  readonly bodyKey: Bytes
+  /** Transport secret of the epoch's generation: 32 bytes. */
+  readonly tx: Bytes
+}
 
 /** A message as it is handed over to the agent. */
 export interface Delivered {
@@ -241,6 +322,10 @@ export type SaveEffect =
   | { readonly kind: 'saveGeneration'; readonly listening: Listening }
   | { readonly kind: 'dropGeneration'; readonly start: CommitId }
   | { readonly kind: 'saveAck'; readonly peer: PeerId; readonly ack: Bytes }
+  | { readonly kind: 'saveProof'; readonly peer: PeerId; readonly proof: Bytes }
+  /** `payload` is given once, when the message is new. */
+  | { readonly kind: 'saveKept'; readonly kept: Kept; readonly payload?: Bytes }
+  | { readonly kind: 'dropKept'; readonly author: MemberRef; readonly n: number }
   | { readonly kind: 'saveLetter'; readonly letter: Letter }
   | { readonly kind: 'dropLetter'; readonly n: number }
   | { readonly kind: 'saveWaiting'; readonly waiting: Waiting }
@@ -272,6 +357,8 @@ export type GroupEffect =
       readonly joinPackage: Omit<JoinPackage, 'tree' | 'addresses'>
     }
   | { readonly kind: 'wantSync' }
+  /** An EntryInfo of this epoch is asked of a member of it; answered by `infoHeard`, or not at all. */
+  | { readonly kind: 'wantInfo'; readonly commitId: CommitId }
   /** Roster, epoch or phase are others than before. */
   | { readonly kind: 'changed' }
   | { readonly kind: 'intentFailed'; readonly id: number; readonly code: ErrorCode }

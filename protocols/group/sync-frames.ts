@@ -14,11 +14,15 @@ import {
   FRAME_BYTES_MAX,
   SEALED_BODY_BYTES_MAX,
   SYNC_CHUNK_BYTES_MAX,
+  GROUP_INFO_BYTES_MAX,
+  PROOF_BYTES_MAX,
   SYNC_FRAME_BYTES_MAX,
+  SYNC_PROOFS_MAX,
   SYNC_GET_MAX,
   SYNC_IDS_MAX,
   SYNC_KNOWN_MAX,
 } from './types.ts'
+import type { EntryInfo } from './state.ts'
 import type { CommitId, FrameId, GroupId, RecordEntry } from './types.ts'
 import { SyncFrameSchema } from './wire_pb.ts'
 import type { FailureCode, LogKey as WireKey, SyncFrame as WireFrame } from './wire_pb.ts'
@@ -72,6 +76,11 @@ export interface SyncChunk {
   readonly chunk: Bytes
 }
 
+/** An EntryInfo without the tree, which is fetched by its hash. */
+export interface SyncInfo extends Omit<EntryInfo, 'tree'> {
+  readonly treeHash: Bytes
+}
+
 /** Why a request got no answer. */
 export type SyncFailure = Exclude<(typeof FAILURES)[number], ''>
 
@@ -93,7 +102,9 @@ export type SyncFrame =
   | ({ readonly kind: 'body'; readonly commitId: CommitId } & SyncChunk)
   | { readonly kind: 'getTree'; readonly treeHash: Bytes }
   | ({ readonly kind: 'tree'; readonly treeHash: Bytes } & SyncChunk)
-  | { readonly kind: 'acks'; readonly acks: readonly Bytes[] }
+  | { readonly kind: 'acks'; readonly acks: readonly Bytes[]; readonly proofs: readonly Bytes[] }
+  | { readonly kind: 'getInfo'; readonly commitId: CommitId }
+  | ({ readonly kind: 'info'; readonly commitId: CommitId } & SyncInfo)
   | { readonly kind: 'done' }
   | { readonly kind: 'failure'; readonly code: SyncFailure; readonly retryAfterMs: number }
 
@@ -171,7 +182,13 @@ function initOf(frame: SyncFrame): Exclude<Init['frame'], undefined> {
       return { case: 'tree', value: { id: treeHash, offset, total, bytes: chunk } }
     }
     case 'acks':
-      return { case: 'acks', value: { acks: [...frame.acks] } }
+      return { case: 'acks', value: { acks: [...frame.acks], proofs: [...frame.proofs] } }
+    case 'getInfo':
+      return { case: 'getInfo', value: { id: idBytes(frame.commitId) } }
+    case 'info': {
+      const { commitId, groupInfo, treeHash, bodyKey, tx } = frame
+      return { case: 'info', value: { id: idBytes(commitId), groupInfo, treeHash, bodyKey, tx } }
+    }
     case 'done':
       return { case: 'done', value: {} }
     case 'failure': {
@@ -234,12 +251,20 @@ function read(wire: WireFrame['frame']): SyncFrame | undefined {
     case 'tree':
       return readChunk(wire)
     case 'acks': {
-      const { acks } = wire.value
+      const { acks, proofs } = wire.value
       if (acks.length > SYNC_IDS_MAX || acks.some((ack) => ack.length !== ACK_BYTES)) {
         return undefined
       }
-      return { kind: 'acks', acks }
+      const fits = proofs.length <= SYNC_PROOFS_MAX
+      if (!fits || proofs.some(({ length }) => length > PROOF_BYTES_MAX)) return undefined
+      return { kind: 'acks', acks, proofs }
     }
+    case 'getInfo':
+      return isId(wire.value.id)
+        ? { kind: 'getInfo', commitId: toCommitId(wire.value.id) }
+        : undefined
+    case 'info':
+      return readInfo(wire.value)
     case 'done':
       return { kind: 'done' }
     case 'failure': {
@@ -312,6 +337,13 @@ function readChunk(wire: Value<'body'> | Value<'tree'>): SyncFrame | undefined {
   return wire.case === 'body'
     ? { kind: 'body', commitId: toCommitId(id), ...chunk }
     : { kind: 'tree', treeHash: id, ...chunk }
+}
+
+function readInfo(value: Value<'info'>['value']): SyncFrame | undefined {
+  const { id, groupInfo, treeHash, bodyKey, tx } = value
+  const fits = groupInfo.length > 0 && groupInfo.length <= GROUP_INFO_BYTES_MAX
+  if (!fits || ![id, treeHash, bodyKey, tx].every(isId)) return undefined
+  return { kind: 'info', commitId: toCommitId(id), groupInfo, treeHash, bodyKey, tx }
 }
 
 function isId(bytes: Bytes): boolean {

@@ -10,7 +10,7 @@ import type { TimeMs } from '../base/time.ts'
 import { nodeOf } from './chain.ts'
 import { frameIdOf, sealFrame } from './frame.ts'
 import type { GroupEffect, GroupEvent, GroupState, HeldEpoch, Volatile } from './state.ts'
-import type { CommitId, FrameContent, FrameId, View } from './types.ts'
+import type { CommitId, FrameContent, FrameId, RecordEntry, View } from './types.ts'
 
 const NONCE_BYTES = 12
 
@@ -20,6 +20,14 @@ export interface GroupKit {
   readonly peer: PeerId
   /** Ed25519 seed of `peer`. */
   readonly secret: Bytes
+  /** How long secrets of past epochs are held, where that is shorter than PAST_EPOCHS_MAX and PAST_EPOCHS_MS. */
+  readonly retention?: Retention
+}
+
+/** A bound on secrets of past epochs. */
+export interface Retention {
+  readonly epochs: number
+  readonly ms: number
 }
 
 /** One step under way. */
@@ -31,6 +39,7 @@ export class GroupTurn {
   readonly nowMs: TimeMs
   readonly #entropy: Bytes
   #drawn = 0
+  #history: Map<CommitId, RecordEntry> | undefined
 
   constructor(kit: GroupKit, state: GroupState, { nowMs, entropy }: GroupEvent) {
     this.kit = kit
@@ -59,6 +68,22 @@ export class GroupTurn {
     this.state = { ...this.state, volatile: { ...this.state.volatile, ...fields } }
   }
 
+  /** Keeps a record that hangs on nothing known yet. */
+  addHistory(id: CommitId, entry: RecordEntry): void {
+    let history = this.#history
+    if (history === undefined || this.state.volatile.history !== history) {
+      history = new Map(this.state.volatile.history)
+      this.#history = history
+      this.note({ history })
+    }
+    history.set(id, entry)
+  }
+
+  /** True while there is an epoch to follow from. */
+  isActive(): boolean {
+    return this.state.phase === 'member' || this.state.phase === 'leaving'
+  }
+
   ask(...effects: readonly GroupEffect[]): void {
     this.effects.push(...effects)
   }
@@ -84,14 +109,15 @@ export class GroupTurn {
   }
 
   /** Seals content in a generation, keeps the frame and publishes it. */
-  publish(start: CommitId, content: FrameContent): void {
+  publish(start: CommitId, content: FrameContent): FrameId {
     const listening = this.state.generations.get(start)
-    if (listening === undefined) return
+    invariant(listening !== undefined, 'a member listens to what it publishes in')
     const hour = Math.floor(this.nowMs / HOUR_MS)
     const nonce = this.draw(NONCE_BYTES)
     const frame = sealFrame(this.primitives, listening.generation, { hour, nonce, content })
     const frameId: FrameId = frameIdOf(this.primitives, frame)
     this.ask({ kind: 'saveFrame', frameId, hour, frame })
     this.ask({ kind: 'publish', generation: start, frame })
+    return frameId
   }
 }

@@ -2,7 +2,7 @@
 import type { Brand } from '../base/brand.ts'
 import type { Bytes } from '../base/bytes.ts'
 import type { PeerId } from '../base/ids.ts'
-import { DAY_MS, HOUR_MS, SECOND_MS } from '../base/time.ts'
+import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/time.ts'
 
 /** Identifies a group: 32 random octets as 64 hex digits. */
 export type GroupId = Brand<string, 'GroupId'>
@@ -43,7 +43,8 @@ export interface View {
   readonly generation: CommitId
 }
 
-export type RecordKind = 'genesis' | 'commit'
+/** `resync`: an external commit, by which a member comes back that no held epoch leads from. */
+export type RecordKind = 'genesis' | 'commit' | 'resync'
 
 /** A member that a commit adds. */
 export interface RecordAdd {
@@ -104,6 +105,14 @@ export interface Leave {
   readonly author: MemberRef
 }
 
+/** A member's wish that messages be sealed again, which it heard and cannot open any more. */
+export interface Repair {
+  readonly groupId: GroupId
+  readonly author: MemberRef
+  /** 1 to 64 frames. */
+  readonly frameIds: readonly FrameId[]
+}
+
 /** An application message inside MLS, signed by its author besides. */
 export interface Payload {
   readonly groupId: GroupId
@@ -125,12 +134,16 @@ export type FrameContent =
   | { readonly kind: 'commit'; readonly entry: RecordEntry }
   | { readonly kind: 'acks'; readonly acks: readonly Bytes[] }
   | { readonly kind: 'leave'; readonly leave: Bytes }
+  | { readonly kind: 'proof'; readonly proof: Bytes }
+  | { readonly kind: 'repair'; readonly repair: Bytes }
 
 /** What an inviter hands to one member that it added (spec.md §3.6). */
 export interface JoinPackage {
   readonly groupId: GroupId
   readonly welcome: Bytes
   readonly record: Bytes
+  /** The group's first commit: what the records before this one must lead back to. */
+  readonly genesis: CommitId
   readonly policy: Policy
   readonly roster: readonly MemberRef[]
   readonly gone: readonly MemberRef[]
@@ -176,6 +189,10 @@ export const JOIN_PACKAGE_BYTES_MAX = 60_000
 export const JOIN_ADDRESSES_MAX = 8
 export const JOIN_ADDRESS_BYTES_MAX = 256
 export const ACKS_PER_FRAME_MAX = 64
+/** Frames that one Repair names. */
+export const REPAIRS_PER_FRAME_MAX = 64
+/** Largest proof of a double vote. */
+export const PROOF_BYTES_MAX = 8_192
 /** Largest acceptable distance of a frame's hour into the past and the future. */
 export const FRAME_PAST_HOURS_MAX = 24
 export const FRAME_FUTURE_HOURS_MAX = 1
@@ -185,12 +202,18 @@ export const GENERATION_EPOCHS = 64
 export const PAST_EPOCHS_MAX = 8
 /** For how long they are kept at most. */
 export const PAST_EPOCHS_MS: number = 24 * HOUR_MS
+/** How long they are kept once most members are beyond them: a sync comes at least this often. */
+export const PAST_FINAL_MS: number = MINUTE_MS
 /** Largest frame of group-sync. */
 export const SYNC_FRAME_BYTES_MAX = 327_680
 /** Log keys, records or acks in one frame of group-sync. */
 export const SYNC_IDS_MAX = 1_024
 /** Frames asked for at once. */
 export const SYNC_GET_MAX = 256
+/** Proofs in one frame. */
+export const SYNC_PROOFS_MAX = 32
+/** Largest GroupInfo. */
+export const GROUP_INFO_BYTES_MAX = 65_536
 /** Commits that a request for records names. */
 export const SYNC_KNOWN_MAX = 64
 /** Octets of a sealed commit or a tree in one frame of group-sync. */
@@ -217,6 +240,7 @@ export const TOPIC_PREFIX = 'conclave/g/'
 export const LABEL_RECORD = 'conclave group v1 record'
 export const LABEL_ACK = 'conclave group v1 ack'
 export const LABEL_LEAVE = 'conclave group v1 leave'
+export const LABEL_REPAIR = 'conclave group v1 repair'
 export const LABEL_PAYLOAD = 'conclave group v1 payload'
 /** Exporter labels: branch id, key of child commits, transport secret, committer rank. */
 export const EXPORT_BRANCH = 'branch'
@@ -242,6 +266,41 @@ export const REGRESSION_SKIP: number = 2 ** 20
 export const INTENTS_MAX = 2_048
 /** An engine failure for the same change is final after this many attempts. */
 export const COMMIT_ATTEMPTS_MAX = 8
+/** Messages kept to be sealed again, and how long after the end of doubt about their epoch. */
+export const KEPT_MAX = 4_096
+export const KEPT_BYTES_MAX = 16_777_216
+export const KEPT_MS: number = DAY_MS
+/** Another's message is sealed again after this long at least, and at most, unless somebody else was faster. */
+export const SALVAGE_MS_MIN: number = SECOND_MS
+export const SALVAGE_MS_MAX: number = 5 * SECOND_MS
+/** When others are asked for messages that cannot be opened here, counted from the hearing. */
+export const REPAIR_AFTER_MS: readonly number[] = [
+  20 * SECOND_MS,
+  MINUTE_MS,
+  3 * MINUTE_MS,
+  9 * MINUTE_MS,
+  27 * MINUTE_MS,
+  81 * MINUTE_MS,
+  4 * HOUR_MS,
+  12 * HOUR_MS,
+]
+/** A message is sealed again on request no sooner than this after the last time. */
+export const REPAIR_PAUSE_MS: number = 15 * SECOND_MS
+/** A hole from the time of an absence that nothing was held of is awaited for this long. */
+export const MISSED_WAIT_MS: number = 30 * SECOND_MS
+/** A member whose branch lost beyond its held epochs comes back from outside this long after it knew, at most. */
+export const RESYNC_SPREAD_MS: number = 4 * SETTLE_MS
+/** And asks again after this long. */
+export const RESYNC_RETRY_MS: number = 5 * SECOND_MS
+/** After a commit of its own lost, a member draws from this span before it tries again, doubled each time. */
+export const LOST_SPREAD_MS: number = 2 * SETTLE_MS
+/** A sealed commit that most members have is awaited for this long before its epoch is entered from outside. */
+export const BODY_WAIT_MS: number = 10 * SECOND_MS
+/** Own keys are renewed this long after joining at least, and at most for each member that there is. */
+export const FIRST_REKEY_MS: number = 20 * SECOND_MS
+export const FIRST_REKEY_SPREAD_MS: number = 3 * SETTLE_MS
+/** Own keys are renewed after this long, if anything was said meanwhile. */
+export const REKEY_MS: number = DAY_MS
 /** Holes of one author that late messages may still fill. */
 export const OPEN_RANGES_MAX = 64
 /** Messages of one author held back behind a hole. */

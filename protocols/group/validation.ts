@@ -2,7 +2,8 @@
 import type { Primitives } from '../base/primitives.ts'
 import { admit, isKnown } from './chain.ts'
 import { verifyRecord } from './commit-record.ts'
-import { verifyAck, verifyLeave } from './signed-notes.ts'
+import { verifyProof } from './proof.ts'
+import { verifyAck, verifyLeave, verifyRepair } from './signed-notes.ts'
 import type { GroupState } from './state.ts'
 import type { FrameContent } from './types.ts'
 
@@ -35,6 +36,16 @@ export function judge(primitives: Primitives, state: GroupState, content: FrameC
       const leave = verifyLeave(primitives, content.leave)
       if (!leave.ok || leave.value.groupId !== state.groupId) return 'reject'
       return isKnown(state.chain, leave.value.author) ? 'accept' : 'ignore'
+    }
+    case 'proof': {
+      const proof = verifyProof(primitives, content.proof)
+      if (!proof.ok || proof.value.groupId !== state.groupId) return 'reject'
+      return isKnown(state.chain, proof.value.author) ? 'accept' : 'ignore'
+    }
+    case 'repair': {
+      const repair = verifyRepair(primitives, content.repair)
+      if (!repair.ok || repair.value.groupId !== state.groupId) return 'reject'
+      return isKnown(state.chain, repair.value.author) ? 'accept' : 'ignore'
     }
   }
 }

@@ -82,9 +82,11 @@ export function viewAfter(
   record: CommitRecord,
   evidence: RecordEntry['evidence'],
 ): Decoded<View, ViewCode> {
-  if (record.kind !== 'commit') return refused('GROUP_COMMIT_INVALID')
+  if (record.kind === 'genesis') return refused('GROUP_COMMIT_INVALID')
   if (record.epoch !== parent.epoch + 1) return refused('GROUP_EPOCH_STALE')
   if (!isMember(parent, record.author)) return refused('GROUP_NOT_MEMBER')
+  // Who comes back from outside changes nothing but its own keys.
+  if (record.kind === 'resync' && changesOf(record) > 0) return refused('GROUP_COMMIT_INVALID')
   const authority = isAdmin(parent.policy, record.author)
   const cited = evidence.map((bytes) => ({ bytes, hash: primitives.sha256(bytes) }))
   const roster = new Map(parent.roster)
@@ -116,14 +118,20 @@ export function viewAfter(
   const policy = policyAfter(parent, record, roster, authority)
   if (!policy.ok) return policy
   const begins = record.removes.length > 0 || record.epoch % GENERATION_EPOCHS === 0
+  // Shared where nothing changes: a group has many more commits than changes of its roster.
+  const isSame = record.adds.length + record.removes.length === 0
   const view: View = {
-    roster,
-    gone,
+    roster: isSame ? parent.roster : roster,
+    gone: isSame ? parent.gone : gone,
     policy: policy.value,
     epoch: record.epoch,
     generation: begins ? record.commitId : parent.generation,
   }
   return matches(primitives, view, record) ? decoded(view) : refused('GROUP_COMMIT_INVALID')
+}
+
+function changesOf({ adds, removes, policy }: CommitRecord): number {
+  return adds.length + removes.length + (policy === undefined ? 0 : 1)
 }
 
 function isLeaveOf(

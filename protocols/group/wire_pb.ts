@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file group/wire.proto.
  */
 export const file_group_wire: GenFile = /*@__PURE__*/
-  fileDesc("ChBncm91cC93aXJlLnByb3RvEhFjb25jbGF2ZS5ncm91cC52MSLoBAoJU3luY0ZyYW1lEikKBWhlbGxvGAEgASgLMhguY29uY2xhdmUuZ3JvdXAudjEuSGVsbG9IABIsCgVyYW5nZRgCIAEoCzIbLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ1JhbmdlSAASJQoDaWRzGAMgASgLMhYuY29uY2xhdmUuZ3JvdXAudjEuSWRzSAASJQoDZ2V0GAQgASgLMhYuY29uY2xhdmUuZ3JvdXAudjEuR2V0SAASFQoLZnJhbWVfYnl0ZXMYBSABKAxIABI0CgtnZXRfcmVjb3JkcxgGIAEoCzIdLmNvbmNsYXZlLmdyb3VwLnYxLkdldFJlY29yZHNIABItCgdyZWNvcmRzGAcgASgLMhouY29uY2xhdmUuZ3JvdXAudjEuUmVjb3Jkc0gAEiwKCGdldF9ib2R5GAggASgLMhguY29uY2xhdmUuZ3JvdXAudjEuRmV0Y2hIABIoCgRib2R5GAkgASgLMhguY29uY2xhdmUuZ3JvdXAudjEuQ2h1bmtIABIsCghnZXRfdHJlZRgKIAEoCzIYLmNvbmNsYXZlLmdyb3VwLnYxLkZldGNoSAASKAoEdHJlZRgLIAEoCzIYLmNvbmNsYXZlLmdyb3VwLnYxLkNodW5rSAASJwoEYWNrcxgMIAEoCzIXLmNvbmNsYXZlLmdyb3VwLnYxLkFja3NIABInCgRkb25lGA0gASgLMhcuY29uY2xhdmUuZ3JvdXAudjEuRG9uZUgAEi0KB2ZhaWx1cmUYDiABKAsyGi5jb25jbGF2ZS5ncm91cC52MS5GYWlsdXJlSABCBwoFZnJhbWUieQoFSGVsbG8SEAoIZ3JvdXBfaWQYASABKAwSCwoDdGlwGAIgASgMEhQKDHJlY29yZF9jb3VudBgDIAEoDRIVCg1yZWNvcmRzX3ByaW50GAQgASgMEhEKCWxvZ19jb3VudBgFIAEoDRIRCglsb2dfcHJpbnQYBiABKAwiIgoGTG9nS2V5EgwKBGhvdXIYASABKA0SCgoCaWQYAiABKAwieAoITG9nUmFuZ2USJwoEZnJvbRgBIAEoCzIZLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ0tleRIlCgJ0bxgCIAEoCzIZLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ0tleRINCgVjb3VudBgDIAEoDRINCgVwcmludBgEIAEoDCJ+CgNJZHMSJwoEZnJvbRgBIAEoCzIZLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ0tleRIlCgJ0bxgCIAEoCzIZLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ0tleRInCgRrZXlzGAMgAygLMhkuY29uY2xhdmUuZ3JvdXAudjEuTG9nS2V5IhIKA0dldBILCgNpZHMYASADKAwiGwoKR2V0UmVjb3JkcxINCgVrbm93bhgBIAMoDCIaCgdSZWNvcmRzEg8KB2VudHJpZXMYASADKAwiEwoFRmV0Y2gSCgoCaWQYASABKAwiQQoFQ2h1bmsSCgoCaWQYASABKAwSDgoGb2Zmc2V0GAIgASgNEg0KBXRvdGFsGAMgASgNEg0KBWJ5dGVzGAQgASgMIhQKBEFja3MSDAoEYWNrcxgBIAMoDCIGCgREb25lIk8KB0ZhaWx1cmUSLAoEY29kZRgBIAEoDjIeLmNvbmNsYXZlLmdyb3VwLnYxLkZhaWx1cmVDb2RlEhYKDnJldHJ5X2FmdGVyX21zGAIgASgNKpIBCgtGYWlsdXJlQ29kZRIcChhGQUlMVVJFX0NPREVfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NPREVfVU5LTk9XTl9HUk9VUBABEhcKE0ZBSUxVUkVfQ09ERV9ERU5JRUQQAhIVChFGQUlMVVJFX0NPREVfQlVTWRADEhUKEUZBSUxVUkVfQ09ERV9HT05FEARiBnByb3RvMw");
+  fileDesc("ChBncm91cC93aXJlLnByb3RvEhFjb25jbGF2ZS5ncm91cC52MSK/BQoJU3luY0ZyYW1lEikKBWhlbGxvGAEgASgLMhguY29uY2xhdmUuZ3JvdXAudjEuSGVsbG9IABIsCgVyYW5nZRgCIAEoCzIbLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ1JhbmdlSAASJQoDaWRzGAMgASgLMhYuY29uY2xhdmUuZ3JvdXAudjEuSWRzSAASJQoDZ2V0GAQgASgLMhYuY29uY2xhdmUuZ3JvdXAudjEuR2V0SAASFQoLZnJhbWVfYnl0ZXMYBSABKAxIABI0CgtnZXRfcmVjb3JkcxgGIAEoCzIdLmNvbmNsYXZlLmdyb3VwLnYxLkdldFJlY29yZHNIABItCgdyZWNvcmRzGAcgASgLMhouY29uY2xhdmUuZ3JvdXAudjEuUmVjb3Jkc0gAEiwKCGdldF9ib2R5GAggASgLMhguY29uY2xhdmUuZ3JvdXAudjEuRmV0Y2hIABIoCgRib2R5GAkgASgLMhguY29uY2xhdmUuZ3JvdXAudjEuQ2h1bmtIABIsCghnZXRfdHJlZRgKIAEoCzIYLmNvbmNsYXZlLmdyb3VwLnYxLkZldGNoSAASKAoEdHJlZRgLIAEoCzIYLmNvbmNsYXZlLmdyb3VwLnYxLkNodW5rSAASJwoEYWNrcxgMIAEoCzIXLmNvbmNsYXZlLmdyb3VwLnYxLkFja3NIABInCgRkb25lGA0gASgLMhcuY29uY2xhdmUuZ3JvdXAudjEuRG9uZUgAEi0KB2ZhaWx1cmUYDiABKAsyGi5jb25jbGF2ZS5ncm91cC52MS5GYWlsdXJlSAASLAoIZ2V0X2luZm8YDyABKAsyGC5jb25jbGF2ZS5ncm91cC52MS5GZXRjaEgAEicKBGluZm8YECABKAsyFy5jb25jbGF2ZS5ncm91cC52MS5JbmZvSABCBwoFZnJhbWUieQoFSGVsbG8SEAoIZ3JvdXBfaWQYASABKAwSCwoDdGlwGAIgASgMEhQKDHJlY29yZF9jb3VudBgDIAEoDRIVCg1yZWNvcmRzX3ByaW50GAQgASgMEhEKCWxvZ19jb3VudBgFIAEoDRIRCglsb2dfcHJpbnQYBiABKAwiIgoGTG9nS2V5EgwKBGhvdXIYASABKA0SCgoCaWQYAiABKAwieAoITG9nUmFuZ2USJwoEZnJvbRgBIAEoCzIZLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ0tleRIlCgJ0bxgCIAEoCzIZLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ0tleRINCgVjb3VudBgDIAEoDRINCgVwcmludBgEIAEoDCJ+CgNJZHMSJwoEZnJvbRgBIAEoCzIZLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ0tleRIlCgJ0bxgCIAEoCzIZLmNvbmNsYXZlLmdyb3VwLnYxLkxvZ0tleRInCgRrZXlzGAMgAygLMhkuY29uY2xhdmUuZ3JvdXAudjEuTG9nS2V5IhIKA0dldBILCgNpZHMYASADKAwiGwoKR2V0UmVjb3JkcxINCgVrbm93bhgBIAMoDCIaCgdSZWNvcmRzEg8KB2VudHJpZXMYASADKAwiEwoFRmV0Y2gSCgoCaWQYASABKAwiQQoFQ2h1bmsSCgoCaWQYASABKAwSDgoGb2Zmc2V0GAIgASgNEg0KBXRvdGFsGAMgASgNEg0KBWJ5dGVzGAQgASgMIiQKBEFja3MSDAoEYWNrcxgBIAMoDBIOCgZwcm9vZnMYAiADKAwiVwoESW5mbxIKCgJpZBgBIAEoDBISCgpncm91cF9pbmZvGAIgASgMEhEKCXRyZWVfaGFzaBgDIAEoDBIQCghib2R5X2tleRgEIAEoDBIKCgJ0eBgFIAEoDCIGCgREb25lIk8KB0ZhaWx1cmUSLAoEY29kZRgBIAEoDjIeLmNvbmNsYXZlLmdyb3VwLnYxLkZhaWx1cmVDb2RlEhYKDnJldHJ5X2FmdGVyX21zGAIgASgNKpIBCgtGYWlsdXJlQ29kZRIcChhGQUlMVVJFX0NPREVfVU5TUEVDSUZJRUQQABIeChpGQUlMVVJFX0NPREVfVU5LTk9XTl9HUk9VUBABEhcKE0ZBSUxVUkVfQ09ERV9ERU5JRUQQAhIVChFGQUlMVVJFX0NPREVfQlVTWRADEhUKEUZBSUxVUkVfQ09ERV9HT05FEARiBnByb3RvMw");
 
 /**
  * @generated from message conclave.group.v1.SyncFrame
@@ -107,6 +107,18 @@ export type SyncFrame = Message<"conclave.group.v1.SyncFrame"> & {
      */
     value: Failure;
     case: "failure";
+  } | {
+    /**
+     * @generated from field: conclave.group.v1.Fetch get_info = 15;
+     */
+    value: Fetch;
+    case: "getInfo";
+  } | {
+    /**
+     * @generated from field: conclave.group.v1.Info info = 16;
+     */
+    value: Info;
+    case: "info";
   } | { case: undefined; value?: undefined };
 };
 
@@ -382,6 +394,13 @@ export type Acks = Message<"conclave.group.v1.Acks"> & {
    * @generated from field: repeated bytes acks = 1;
    */
   acks: Uint8Array[];
+
+  /**
+   * at most 32, of at most 8,192
+   *
+   * @generated from field: repeated bytes proofs = 2;
+   */
+  proofs: Uint8Array[];
 };
 
 /**
@@ -390,6 +409,55 @@ export type Acks = Message<"conclave.group.v1.Acks"> & {
  */
 export const AcksSchema: GenMessage<Acks> = /*@__PURE__*/
   messageDesc(file_group_wire, 10);
+
+/**
+ * What a member of an epoch needs that has to enter it from outside.
+ *
+ * @generated from message conclave.group.v1.Info
+ */
+export type Info = Message<"conclave.group.v1.Info"> & {
+  /**
+   * 32: the commit id
+   *
+   * @generated from field: bytes id = 1;
+   */
+  id: Uint8Array;
+
+  /**
+   * 1 to 65,536
+   *
+   * @generated from field: bytes group_info = 2;
+   */
+  groupInfo: Uint8Array;
+
+  /**
+   * 32
+   *
+   * @generated from field: bytes tree_hash = 3;
+   */
+  treeHash: Uint8Array;
+
+  /**
+   * 32
+   *
+   * @generated from field: bytes body_key = 4;
+   */
+  bodyKey: Uint8Array;
+
+  /**
+   * 32
+   *
+   * @generated from field: bytes tx = 5;
+   */
+  tx: Uint8Array;
+};
+
+/**
+ * Describes the message conclave.group.v1.Info.
+ * Use `create(InfoSchema)` to create a new message.
+ */
+export const InfoSchema: GenMessage<Info> = /*@__PURE__*/
+  messageDesc(file_group_wire, 11);
 
 /**
  * @generated from message conclave.group.v1.Done
@@ -402,7 +470,7 @@ export type Done = Message<"conclave.group.v1.Done"> & {
  * Use `create(DoneSchema)` to create a new message.
  */
 export const DoneSchema: GenMessage<Done> = /*@__PURE__*/
-  messageDesc(file_group_wire, 11);
+  messageDesc(file_group_wire, 12);
 
 /**
  * @generated from message conclave.group.v1.Failure
@@ -424,7 +492,7 @@ export type Failure = Message<"conclave.group.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_group_wire, 12);
+  messageDesc(file_group_wire, 13);
 
 /**
  * @generated from enum conclave.group.v1.FailureCode

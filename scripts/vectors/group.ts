@@ -116,7 +116,7 @@ function records(): unknown {
     accept: accepts({ genesis: first, 'a commit that adds Bob': second }),
     reject: rejects([
       ['another version', '§3.3', 'CODEC_UNKNOWN_VERSION', put(second, 0, 2)],
-      ['a kind without meaning', '§3.3', 'CODEC_UNKNOWN_TYPE', put(second, 1, 2)],
+      ['a kind without meaning', '§3.3', 'CODEC_UNKNOWN_TYPE', put(second, 1, 3)],
       ['cut', '§3', 'CODEC_LENGTH', cut(second)],
       ['an octet more', '§3', 'CODEC_LENGTH', longer(second)],
       ['its signature altered', '§3.3', 'VERIFY_SIGNATURE', flipLast(second)],
@@ -291,6 +291,7 @@ function joinPackages(): unknown {
     groupId: GROUP,
     welcome: seed('welcome'),
     record: signRecord(portable, alice.secret, adding()),
+    genesis: genesis().commitId,
     policy: POLICY,
     roster: [
       { peer: alice.peer, gen: 1 },

@@ -18,6 +18,7 @@ import type {
   SyncFailure,
   SyncFrame,
   SyncHello,
+  SyncInfo,
 } from '../../protocols/group/sync-frames.ts'
 import {
   GROUP_SYNC_PROTOCOL,
@@ -26,7 +27,9 @@ import {
   SYNC_FRAME_BYTES_MAX,
   SYNC_GET_MAX,
   SYNC_IDS_MAX,
+  SYNC_PROOFS_MAX,
 } from '../../protocols/group/types.ts'
+import type { EntryInfo } from '../../protocols/group/state.ts'
 import type { CommitId, FrameId, GroupId, RecordEntry } from '../../protocols/group/types.ts'
 import type { FrameStream, Host, ProtocolOptions } from '../host/types.ts'
 
@@ -58,6 +61,9 @@ export interface SyncSource {
   /** Records beyond those known, parents first. */
   records(known: readonly CommitId[]): readonly RecordEntry[]
   acks(): readonly Bytes[]
+  proofs(): readonly Bytes[]
+  /** What is needed to enter an epoch from outside; undefined if this one is not held, or not for that peer. */
+  info(commitId: CommitId): Promise<SyncInfo | undefined>
   /** What the log holds of a range. */
   range(from: LogKey, to: LogKey): LogRange
   keys(from: LogKey, to: LogKey): readonly LogKey[]
@@ -83,7 +89,9 @@ export interface SyncSink {
   known(): readonly CommitId[]
   frames(frames: readonly Bytes[]): Promise<void>
   records(entries: readonly RecordEntry[]): Promise<void>
-  acks(acks: readonly Bytes[]): Promise<void>
+  acks(acks: readonly Bytes[], proofs: readonly Bytes[]): Promise<void>
+  /** The peer is on this tip. */
+  peerAt(tip: CommitId): void
   /** Commits whose records are here without their bodies. */
   missingBodies(): Promise<readonly CommitId[]>
   body(commitId: CommitId, body: Bytes): Promise<void>
@@ -105,6 +113,13 @@ export interface GroupSync {
    * @throws ConclaveError of the `NETWORK` family; `GROUP_NOT_MEMBER` if the peer denies it; `CODEC_…`.
    */
   pull(peer: PeerId, sink: SyncSink, signal: AbortSignal): Promise<void>
+  /** Fetches what is needed to enter an epoch from outside; undefined if the peer does not hold it. */
+  info(
+    peer: PeerId,
+    hello: SyncHello,
+    commitId: CommitId,
+    signal: AbortSignal,
+  ): Promise<EntryInfo | undefined>
   /** Fetches the ratchet tree that a JoinPackage names; undefined if the peer has it no more. */
   tree(
     peer: PeerId,
@@ -125,6 +140,11 @@ export async function serveGroupSync(options: GroupSyncOptions): Promise<GroupSy
     pull: (peer, sink, signal) =>
       withStream(host, peer, signal, async (asking) => {
         await pull(asking, sink)
+      }),
+    info: (peer, hello, commitId, signal) =>
+      withStream(host, peer, signal, async (asking) => {
+        for await (const _ of asking({ kind: 'hello', ...hello })) continue
+        return fetchInfo(asking, commitId)
       }),
     tree: (peer, hello, treeHash, signal) =>
       withStream(host, peer, signal, async (asking) => {
@@ -198,7 +218,18 @@ async function answer(
     case 'getRecords':
       await sendRecords(source.records(request.known), send)
       await sendAcks(source.acks(), send)
+      await sendProofs(source.proofs(), send)
       break
+    case 'getInfo': {
+      const { commitId } = request
+      const info = await source.info(commitId)
+      if (info === undefined) {
+        await fail('gone')
+        return true
+      }
+      await send({ kind: 'info', commitId, ...info })
+      break
+    }
     case 'getBody': {
       const { commitId } = request
       const body = source.body(commitId)
@@ -222,6 +253,7 @@ async function answer(
     case 'body':
     case 'tree':
     case 'acks':
+    case 'info':
     case 'done':
     case 'failure':
       return false
@@ -267,7 +299,13 @@ async function sendRecords(entries: readonly RecordEntry[], send: Send): Promise
 
 async function sendAcks(acks: readonly Bytes[], send: Send): Promise<void> {
   for (let at = 0; at < acks.length; at += SYNC_IDS_MAX) {
-    await send({ kind: 'acks', acks: acks.slice(at, at + SYNC_IDS_MAX) })
+    await send({ kind: 'acks', acks: acks.slice(at, at + SYNC_IDS_MAX), proofs: [] })
+  }
+}
+
+async function sendProofs(proofs: readonly Bytes[], send: Send): Promise<void> {
+  for (let at = 0; at < proofs.length; at += SYNC_PROOFS_MAX) {
+    await send({ kind: 'acks', acks: [], proofs: proofs.slice(at, at + SYNC_PROOFS_MAX) })
   }
 }
 
@@ -335,8 +373,9 @@ async function pull(asking: Asking, sink: SyncSink): Promise<void> {
   if (!equalBytes(theirs.logPrint, own.logPrint)) await pullLog(asking, sink)
   for await (const frame of asking({ kind: 'getRecords', known: sink.known() })) {
     if (frame.kind === 'records') await sink.records(frame.entries)
-    else if (frame.kind === 'acks') await sink.acks(frame.acks)
+    else if (frame.kind === 'acks') await sink.acks(frame.acks, frame.proofs)
   }
+  sink.peerAt(theirs.tip)
   for (const commitId of await sink.missingBodies()) {
     const body = await fetchWhole(asking({ kind: 'getBody', commitId }), 'body')
     if (body !== undefined) await sink.body(commitId, body)
@@ -376,6 +415,17 @@ async function pullLog(asking: Asking, sink: SyncSink): Promise<void> {
 function isPart(part: LogRange, of: { readonly from: LogKey; readonly to: LogKey }): boolean {
   const [from, to] = [compareKeys(part.from, of.from), compareKeys(part.to, of.to)]
   return from >= 0 && to <= 0 && (from > 0 || to < 0) && compareKeys(part.from, part.to) < 0
+}
+
+async function fetchInfo(asking: Asking, commitId: CommitId): Promise<EntryInfo | undefined> {
+  let info: SyncInfo | undefined
+  for await (const frame of asking({ kind: 'getInfo', commitId })) {
+    if (frame.kind === 'info' && frame.commitId === commitId) info = frame
+  }
+  if (info === undefined) return undefined
+  const { groupInfo, bodyKey, tx, treeHash } = info
+  const tree = await fetchWhole(asking({ kind: 'getTree', treeHash }), 'tree')
+  return tree && { groupInfo, bodyKey, tx, tree }
 }
 
 async function fetchWhole(

@@ -4,14 +4,23 @@ import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
-import { admit, chainOf, markFailed } from '../../protocols/group/chain.ts'
+import {
+  admit,
+  chainOf,
+  freeze,
+  markFailed,
+  markFollowed,
+  thaw,
+} from '../../protocols/group/chain.ts'
 import type { Chain } from '../../protocols/group/chain.ts'
 import { decodeRecord } from '../../protocols/group/commit-record.ts'
 import { FRESH } from '../../protocols/group/founding.ts'
 import { decodeEntry } from '../../protocols/group/frame.ts'
 import { makeGeneration } from '../../protocols/group/keys.ts'
-import { authorKey } from '../../protocols/group/messages.ts'
+import { refKey } from '../../protocols/group/ids.ts'
 import { decodePolicy } from '../../protocols/group/policy.ts'
+import { verifyProof } from '../../protocols/group/proof.ts'
+import { keptKey } from '../../protocols/group/salvage.ts'
 import { isNewer } from '../../protocols/group/selection.ts'
 import type { Vote } from '../../protocols/group/selection.ts'
 import { verifyAck } from '../../protocols/group/signed-notes.ts'
@@ -24,10 +33,12 @@ import type {
   HeldEpoch,
   HeldMessage,
   Intent,
+  Kept,
   Letter,
   Listening,
   PendingLeave,
   Phase,
+  Sealing,
   Waiting,
 } from '../../protocols/group/state.ts'
 import type {
@@ -44,6 +55,23 @@ import { GROUP_TABLES, unpackPayload, unpackRow } from './group-rows.ts'
 
 type Packed = readonly unknown[]
 type PackedRef = readonly [PeerId, number]
+type PackedSealing = readonly [CommitId, FrameId, TimeMs]
+
+type GroupRow = readonly [
+  peer: PeerId,
+  gen: number,
+  phase: Phase,
+  tip: CommitId,
+  seq: number,
+  n: number,
+  lamport: number,
+  intentId: number,
+  rekeyedAt: TimeMs,
+  rekeyedLamport: number,
+  genesis: CommitId,
+  since: CommitId,
+  joinedAt: TimeMs,
+]
 
 /** Reads a group's state back; undefined if there is no such group. */
 export async function loadGroup(
@@ -53,18 +81,12 @@ export async function loadGroup(
 ): Promise<GroupState | undefined> {
   const row = await store.get(GROUP_TABLES.group, groupId)
   if (row === undefined) return undefined
-  const [peer, gen, phase, tip, seq, n, lamport, intentId, rekeyedAt] = unpackRow(row) as [
-    PeerId,
-    number,
-    Phase,
-    CommitId,
-    number,
-    number,
-    number,
-    number,
-    TimeMs,
-  ]
-  const chain = await loadChain(store, primitives, groupId)
+  const [peer, gen, phase, tip, ...rest] = unpackRow(row) as GroupRow
+  const [seq, n, lamport, intentId, rekeyedAt, rekeyedLamport, genesis, since, joinedAt] = rest
+  const chain = markFollowed(await loadChain(store, primitives, groupId), since)
+  const proofs = await readMap(store, GROUP_TABLES.proof, groupId, (key, [proof]) => {
+    return [key as PeerId, proof as Bytes]
+  })
   const acks = await readMap(store, GROUP_TABLES.ack, groupId, (key, [ack]) => {
     return [key as PeerId, ack as Bytes]
   })
@@ -74,7 +96,11 @@ export async function loadGroup(
     phase,
     chain,
     tip,
-    votes: votesOf(primitives, chain, acks),
+    votes: votesOf(primitives, chain, acks, proofs),
+    genesis,
+    since,
+    joinedAt,
+    proofs,
     acks,
     held: await readMap(store, GROUP_TABLES.epoch, groupId, readEpoch),
     checkpoints: await readMap(store, GROUP_TABLES.checkpoint, groupId, readCheckpoint),
@@ -85,11 +111,13 @@ export async function loadGroup(
     n,
     lamport,
     outbox: [...(await readMap(store, GROUP_TABLES.letter, groupId, readLetter)).values()],
+    kept: await loadKept(store, groupId),
     intentId,
     ...(await loadPlan(store, groupId)),
     waiting: await readMap(store, GROUP_TABLES.waiting, groupId, readWaiting),
     authors: await loadAuthors(store, groupId),
     rekeyedAt,
+    rekeyedLamport,
     volatile: FRESH,
   }
 }
@@ -136,9 +164,24 @@ function readGeneration(
 }
 
 function readLetter(key: string, packed: Packed): [number, Letter] {
-  const [msgId, payload, sealedIn] = packed as [GroupMessageId, Bytes, CommitId | null]
+  const [msgId, payload, sealed] = packed as [GroupMessageId, Bytes, PackedSealing | null]
   const n = Number.parseInt(key, 16)
-  return [n, { n, msgId, payload, ...(sealedIn !== null && { sealedIn }) }]
+  return [n, { n, msgId, payload, ...(sealed !== null && { sealed: unpackSealing(sealed) }) }]
+}
+
+function unpackSealing([id, frameId, at]: PackedSealing): Sealing {
+  return { in: id, frameId, at }
+}
+
+/** In the order in which they were sealed. */
+async function loadKept(store: Store, groupId: GroupId): Promise<Map<string, Kept>> {
+  const kept = await readMap(store, GROUP_TABLES.kept, groupId, (key, packed) => {
+    const [n, bytes, sealed, dueAt] = packed as [number, number, PackedSealing, TimeMs | null]
+    const author = refOf(key)
+    const one = { author, n, bytes, sealed: unpackSealing(sealed) }
+    return [keptKey(author, n), dueAt === null ? one : { ...one, dueAt }] as const
+  })
+  return new Map([...kept].sort(([, a], [, b]) => a.sealed.at - b.sealed.at))
 }
 
 function readWaiting(key: string, packed: Packed): [FrameId, Waiting] {
@@ -154,14 +197,14 @@ function refOf(key: string): MemberRef {
 
 async function loadAuthors(store: Store, groupId: GroupId): Promise<Map<string, AuthorOrder>> {
   const authors = await readMap(store, GROUP_TABLES.author, groupId, (key, packed) => {
-    const [next, open] = packed as [number, AuthorOrder['open']]
+    const [next, open, missed] = packed as [number, AuthorOrder['open'], TimeMs | null]
     const order: AuthorOrder = { author: refOf(key), next, open, held: [] }
-    return [key, order] as const
+    return [key, missed === null ? order : { ...order, missed }] as const
   })
   for await (const row of store.rows(GROUP_TABLES.held, { prefix: `${groupId}/` })) {
     const [payload, epoch, receivedAt] = unpackRow(row.value) as [Packed, number, TimeMs]
     const held: HeldMessage = { payload: unpackPayload(payload), epoch, receivedAt }
-    const key = authorKey(held.payload.author)
+    const key = refKey(held.payload.author)
     const order = authors.get(key)
     if (order !== undefined) authors.set(key, { ...order, held: [...order.held, held] })
   }
@@ -175,15 +218,12 @@ async function loadPlan(
   const row = await store.get(GROUP_TABLES.plan, groupId)
   if (row === undefined) return { intents: [], leaves: new Map(), welcomes: [] }
   const [intents, leaves, welcomes] = unpackRow(row) as [
-    readonly [number, Packed, TimeMs, number, CommitId | null][],
+    readonly PackedIntent[],
     readonly [PeerId, Bytes, TimeMs, number, PendingLeave['kind']][],
     readonly [CommitId, PeerId, Bytes, TimeMs][],
   ]
   return {
-    intents: intents.map(([id, change, askedAt, attempts, committedIn]): Intent => {
-      const intent = { id, change: unpackChange(change), askedAt, attempts }
-      return committedIn === null ? intent : { ...intent, committedIn }
-    }),
+    intents: intents.map(unpackIntent),
     leaves: new Map(
       leaves.map(([peer, bytes, heardAt, gen, kind]): [PeerId, PendingLeave] => {
         return [peer, { bytes, heardAt, gen, kind }]
@@ -192,6 +232,31 @@ async function loadPlan(
     welcomes: welcomes.map(([commitId, peer, welcome, dueAt]): DueWelcome => {
       return { commitId, peer, welcome, dueAt }
     }),
+  }
+}
+
+type PackedIntent = readonly [
+  id: number,
+  change: Packed,
+  askedAt: TimeMs,
+  attempts: number,
+  committedIn: CommitId | null,
+  losses: number,
+  dueAt: TimeMs | null,
+  isRoutine: boolean,
+]
+
+function unpackIntent([id, change, askedAt, attempts, ...rest]: PackedIntent): Intent {
+  const [committedIn, losses, dueAt, isRoutine] = rest
+  return {
+    id,
+    change: unpackChange(change),
+    askedAt,
+    attempts,
+    ...(committedIn !== null && { committedIn }),
+    ...(losses > 0 && { losses }),
+    ...(dueAt !== null && { dueAt }),
+    ...(isRoutine && { isRoutine }),
   }
 }
 
@@ -224,7 +289,7 @@ async function loadChain(store: Store, primitives: Primitives, groupId: GroupId)
     epoch,
     generation,
   }
-  let chain = chainOf(first.record, first.entry, view)
+  let chain = thaw(chainOf(first.record, first.entry, view))
   const rest = [...records.values()].filter(({ record }) => record.commitId !== base)
   rest.sort((a, b) => a.record.epoch - b.record.epoch)
   for (const { record, entry, failed } of rest) {
@@ -232,6 +297,7 @@ async function loadChain(store: Store, primitives: Primitives, groupId: GroupId)
     if (!grown.ok) throw damaged(groupId)
     chain = failed ? markFailed(grown.value, record.commitId) : grown.value
   }
+  freeze(chain)
   return chain
 }
 
@@ -243,6 +309,7 @@ function votesOf(
   primitives: Primitives,
   chain: Chain,
   acks: ReadonlyMap<PeerId, Bytes>,
+  proofs: ReadonlyMap<PeerId, Bytes>,
 ): Map<PeerId, Vote> {
   const votes = new Map<PeerId, Vote>()
   const count = (peer: PeerId, vote: Vote): void => {
@@ -257,6 +324,12 @@ function votesOf(
     if (!ack.ok) continue
     const { author, seq, commitId } = ack.value
     count(author.peer, { gen: author.gen, seq, commitId })
+  }
+  for (const [peer, bytes] of proofs) {
+    const proof = verifyProof(primitives, bytes)
+    const known = votes.get(peer)
+    if (!proof.ok || known?.gen !== proof.value.author.gen) continue
+    votes.set(peer, { ...known, isDouble: true })
   }
   return votes
 }

@@ -12,7 +12,10 @@
 // | group-checkpoint | group/commit               | an own commit, to be adopted                              |
 // | group-generation | group/commit               | transport secret of a generation                          |
 // | group-ack        | group/peer                 | the peer's newest ack                                     |
-// | group-letter     | group/number               | an own message whose epoch is not final                   |
+// | group-proof      | group/peer                 | proof that the peer voted twice                           |
+// | group-letter     | group/number               | an own message that may have to be sealed again           |
+// | group-kept       | group/peer/gen/number      | where another's message was sealed last                   |
+// | group-payload    | group/peer/gen/number      | its signed Payload                                        |
 // | group-waiting    | group/frame                | a message that waits for its epoch                        |
 // | group-author     | group/peer/gen             | the author's next number                                  |
 // | group-held       | group/peer/gen/number      | a message behind a hole                                   |
@@ -25,9 +28,15 @@ import { invariant } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { nodeOf } from '../../protocols/group/chain.ts'
 import { encodeEntry } from '../../protocols/group/frame.ts'
-import { authorKey } from '../../protocols/group/messages.ts'
+import { refKey } from '../../protocols/group/ids.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
-import type { Change, GroupState, Intent, SaveEffect } from '../../protocols/group/state.ts'
+import type {
+  Change,
+  GroupState,
+  Intent,
+  SaveEffect,
+  Sealing,
+} from '../../protocols/group/state.ts'
 import type {
   FrameId,
   GroupId,
@@ -54,7 +63,10 @@ export const GROUP_TABLES = {
   checkpoint: 'group-checkpoint',
   generation: 'group-generation',
   ack: 'group-ack',
+  proof: 'group-proof',
   letter: 'group-letter',
+  kept: 'group-kept',
+  payload: 'group-payload',
   waiting: 'group-waiting',
   author: 'group-author',
   held: 'group-held',
@@ -72,11 +84,15 @@ const MEMBERSHIP_TABLES = [
   GROUP_TABLES.checkpoint,
   GROUP_TABLES.generation,
   GROUP_TABLES.ack,
+  GROUP_TABLES.proof,
   GROUP_TABLES.letter,
   GROUP_TABLES.waiting,
   GROUP_TABLES.author,
   GROUP_TABLES.held,
 ] as const
+
+/** Tables of what others said: they go on with a membership that is added again. */
+const MESSAGE_TABLES = [GROUP_TABLES.kept, GROUP_TABLES.payload] as const
 
 type Packed = readonly unknown[]
 
@@ -122,8 +138,22 @@ export function saveRows(
     case 'saveAck':
       return [put(T.ack, at(effect.peer), pack(effect.ack))]
     case 'saveLetter': {
-      const { n, msgId, payload, sealedIn } = effect.letter
-      return [put(T.letter, at(sortable(n)), pack(msgId, payload, orNull(sealedIn)))]
+      const { n, msgId, payload, sealed } = effect.letter
+      return [put(T.letter, at(sortable(n)), pack(msgId, payload, packSealing(sealed)))]
+    }
+    case 'saveProof':
+      return [put(T.proof, at(effect.peer), pack(effect.proof))]
+    case 'saveKept': {
+      const { author, n, bytes, sealed, dueAt } = effect.kept
+      const key = at(refKey(author), sortable(n))
+      const ops = [put(T.kept, key, pack(n, bytes, packSealing(sealed), orNull(dueAt)))]
+      return effect.payload === undefined
+        ? ops
+        : [...ops, put(T.payload, key, pack(effect.payload))]
+    }
+    case 'dropKept': {
+      const key = at(refKey(effect.author), sortable(effect.n))
+      return [del(T.kept, key), del(T.payload, key)]
     }
     case 'dropLetter':
       return [del(T.letter, at(sortable(effect.n)))]
@@ -137,35 +167,26 @@ export function saveRows(
       return [
         put(
           T.author,
-          at(authorKey(effect.order.author)),
-          pack(effect.order.next, effect.order.open),
+          at(refKey(effect.order.author)),
+          pack(effect.order.next, effect.order.open, orNull(effect.order.missed)),
         ),
       ]
     case 'saveHeld': {
       const { payload, epoch, receivedAt } = effect.held
-      const key = at(authorKey(payload.author), sortable(payload.n))
+      const key = at(refKey(payload.author), sortable(payload.n))
       return [put(T.held, key, pack(packPayload(payload), epoch, receivedAt))]
     }
     case 'dropHeld':
-      return [del(T.held, at(authorKey(effect.author), sortable(effect.n)))]
+      return [del(T.held, at(refKey(effect.author), sortable(effect.n)))]
   }
 }
 
 /** The rows of what changed of a state beside what its effects save. */
 export function stateRows(before: GroupState | undefined, after: GroupState): Op[] {
-  const { groupId, chain, self, phase, tip, seq, n, lamport, intentId, rekeyedAt } = after
+  const { groupId, chain, self } = after
   const ops: Op[] = []
-  const counters = [self.gen, phase, tip, seq, n, lamport, intentId, rekeyedAt]
-  const known = before && [
-    before.self.gen,
-    before.phase,
-    before.tip,
-    before.seq,
-    before.n,
-    before.lamport,
-    before.intentId,
-    before.rekeyedAt,
-  ]
+  const counters = countersOf(after)
+  const known = before && countersOf(before)
   if (known === undefined || counters.some((one, i) => one !== known[i])) {
     ops.push(put(GROUP_TABLES.group, groupId, pack(self.peer, ...counters)))
   }
@@ -185,10 +206,26 @@ export function stateRows(before: GroupState | undefined, after: GroupState): Op
   return ops
 }
 
-/** Deletes the rows of a membership that is over, before another begins. */
-export async function dropMembership(store: Store, groupId: GroupId): Promise<Op[]> {
+function countersOf(state: GroupState): Packed {
+  const { self, phase, tip, seq, n, lamport, intentId, rekeyedAt } = state
+  const { rekeyedLamport, genesis, since, joinedAt } = state
+  const counted = [self.gen, phase, tip, seq, n, lamport, intentId, rekeyedAt]
+  return [...counted, rekeyedLamport, genesis, since, joinedAt]
+}
+
+/**
+ * Deletes the rows of a membership that is over, before another begins.
+ *
+ * @param goesOn - It is the same membership, added again: what was said in it is kept.
+ */
+export async function dropMembership(
+  store: Store,
+  groupId: GroupId,
+  goesOn: boolean,
+): Promise<Op[]> {
   const ops: Op[] = []
-  for (const table of MEMBERSHIP_TABLES) {
+  const tables = goesOn ? MEMBERSHIP_TABLES : [...MEMBERSHIP_TABLES, ...MESSAGE_TABLES]
+  for (const table of tables) {
     for await (const { key } of store.rows(table, { prefix: `${groupId}/` })) {
       ops.push(del(table, key))
     }
@@ -200,8 +237,14 @@ function packView({ roster, gone, policy, epoch, generation }: View): Packed {
   return [[...roster], [...gone], encodePolicy(policy), epoch, generation]
 }
 
-function packIntent({ id, change, askedAt, attempts, committedIn }: Intent): Packed {
-  return [id, packChange(change), askedAt, attempts, orNull(committedIn)]
+function packIntent({ id, change, askedAt, attempts, ...rest }: Intent): Packed {
+  const { committedIn, losses = 0, dueAt, isRoutine = false } = rest
+  const packed = [id, packChange(change), askedAt, attempts, orNull(committedIn)]
+  return [...packed, losses, orNull(dueAt), isRoutine]
+}
+
+function packSealing(sealed: Sealing | undefined): Packed | null {
+  return sealed === undefined ? null : [sealed.in, sealed.frameId, sealed.at]
 }
 
 function packChange(change: Change): Packed {

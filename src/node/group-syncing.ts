@@ -5,9 +5,10 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import { HOUR_MS, SECOND_MS } from '../../protocols/base/time.ts'
 import { nodeOf, recordsBeyond, removalOf } from '../../protocols/group/chain.ts'
+import { reachesBack } from '../../protocols/group/history.ts'
 import { frameIdOf, openFrame, readFrameHead } from '../../protocols/group/frame.ts'
 import { EVERYTHING, printOf } from '../../protocols/group/sync-frames.ts'
-import type { SyncHello } from '../../protocols/group/sync-frames.ts'
+import type { SyncHello, SyncInfo } from '../../protocols/group/sync-frames.ts'
 import { FRAME_FUTURE_HOURS_MAX, SYNC_KNOWN_MAX } from '../../protocols/group/types.ts'
 import type { CommitId, RecordEntry } from '../../protocols/group/types.ts'
 import type { GroupSync, SyncSink, SyncSource } from '../handlers/group-sync.ts'
@@ -24,6 +25,8 @@ export const SYNC_INTERVAL_MS: number = 30 * SECOND_MS
 const GATHER_MS = 50
 /** Pause between two syncs of one group. */
 const PAUSE_MS = 50
+/** Members asked for an EntryInfo, one after another. */
+const INFO_PEERS_MAX = 4
 /** Members that are told by a sync that there is something new, and how long after it. */
 const NUDGED_MAX = 4
 const NUDGE_MS = 100
@@ -89,6 +92,29 @@ export class GroupSyncing {
     this.#nudge.unref()
   }
 
+  /** Asks members that are connected, one after another, for what is needed to enter an epoch from outside. */
+  async fetchInfo(commitId: CommitId): Promise<void> {
+    const group = this.#group
+    const { sync, primitives } = this.#options
+    const node = group.state.chain.nodes.get(commitId)
+    const near = [...(node?.view.roster.keys() ?? [])].filter((peer) =>
+      this.#options.host.isConnected(peer),
+    )
+    const start = Math.floor(Math.random() * near.length)
+    for (const peer of [...near.slice(start), ...near.slice(0, start)].slice(0, INFO_PEERS_MAX)) {
+      if (this.#closing.signal.aborted) return
+      try {
+        const hello = helloOf(primitives, group)
+        const info = await sync.info(peer, hello, commitId, this.#closing.signal)
+        if (info === undefined) continue
+        group.tell({ kind: 'infoHeard', commitId, info })
+        return
+      } catch {
+        // Out of reach, or not there yet: the next one.
+      }
+    }
+  }
+
   close(): void {
     this.#closing.abort()
     clearTimeout(this.#timer)
@@ -140,7 +166,7 @@ export class GroupSyncing {
     let reached = false
     try {
       await group.dispatch({ kind: 'syncBegan' })
-      const sink = makeSink(group, this.#options)
+      const sink = makeSink(group, peer, this.#options)
       await this.#options.sync.pull(peer, sink, this.#closing.signal)
       reached = true
     } catch {
@@ -155,7 +181,16 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }
 
-function makeSink(group: RunningGroup, { primitives, now }: SyncingOptions): SyncSink {
+/** True if a tip is one without this member. */
+function isOut({ state }: RunningGroup, tip: CommitId): boolean {
+  return state.chain.nodes.get(tip)?.view.roster.has(state.self.peer) === false
+}
+
+function makeSink(
+  group: RunningGroup,
+  peer: PeerId,
+  { primitives, now }: SyncingOptions,
+): SyncSink {
   return {
     groupId: group.groupId,
     hello: () => helloOf(primitives, group),
@@ -167,7 +202,10 @@ function makeSink(group: RunningGroup, { primitives, now }: SyncingOptions): Syn
       await Promise.all(frames.map((frame) => takeFrame(group, primitives, frame, latest)))
     },
     records: (entries) => group.dispatch({ kind: 'recordsHeard', entries }),
-    acks: (acks) => group.dispatch({ kind: 'acksHeard', acks }),
+    acks: (acks, proofs) => group.dispatch({ kind: 'acksHeard', acks, proofs }),
+    peerAt: (removal) => {
+      if (isOut(group, removal)) group.tell({ kind: 'removalHeard', peer, removal })
+    },
     missingBodies: () => {
       const { chain } = group.state
       const missing = [...chain.nodes.values()].filter((node) => !node.hasBody)
@@ -197,6 +235,8 @@ async function takeFrame(
 /** The tip and its ancestors at growing distances, then the tips of other branches. */
 function knownOf({ state }: RunningGroup): CommitId[] {
   const { chain, tip } = state
+  // What is before the base is lacking: everything is asked for, once.
+  if (!reachesBack(state)) return []
   const known: CommitId[] = []
   let node = chain.nodes.get(tip)
   let distance = 0
@@ -240,6 +280,8 @@ export function sourceFor(
     hello: () => helloOf(ports.primitives, group),
     records: (known) => recordsBeyond(group.state.chain, known).map(withoutBody),
     acks: () => [...group.state.acks.values()],
+    proofs: () => [...group.state.proofs.values()],
+    info: (commitId) => infoFor(group, peer, commitId),
     range: (from, to) => log.range(from, to),
     keys: (from, to) => log.keys(from, to),
     async frame(id) {
@@ -250,6 +292,23 @@ export function sourceFor(
     tree: (treeHash) => group.readTree(treeHash),
     differs: ports.differs,
   }
+}
+
+/** What a member that comes back from outside is given: of the selected epoch, and only if it is on its roster. */
+async function infoFor(
+  group: RunningGroup,
+  peer: PeerId,
+  commitId: CommitId,
+): Promise<SyncInfo | undefined> {
+  const { state, view } = group
+  const epoch = state.held.get(commitId)
+  const listening = state.generations.get(view.generation)
+  if (commitId !== state.tip || !view.roster.has(peer)) return undefined
+  if (epoch === undefined || listening === undefined) return undefined
+  const groupInfo = await group.groupInfo(commitId)
+  if (groupInfo === undefined) return undefined
+  const { treeHash, bodyKey } = epoch
+  return { groupInfo, treeHash, bodyKey, tx: listening.generation.tx }
 }
 
 /** Records up to the one that removed the peer, and nothing else: so it learns that it is out. */
@@ -266,6 +325,8 @@ function removedSource(group: RunningGroup, removal: CommitId, primitives: Primi
         .filter(({ record }) => record.epoch <= last)
         .map(withoutBody),
     acks: () => [],
+    proofs: () => [],
+    info: () => Promise.resolve(undefined),
     range: (from, to) => ({ from, to, ...empty }),
     keys: () => [],
     frame: () => Promise.resolve(undefined),

@@ -11,7 +11,7 @@ export function pendingOf(state: GroupState): string[] {
       change.kind === 'add' ? change.peer : change.kind === 'rekey' ? '' : change.member.peer
     return `${change.kind} ${who}`.trim() + `: ${stage}`
   })
-  const queued = state.outbox.filter(({ sealedIn }) => sealedIn === undefined).length
+  const queued = state.outbox.filter(({ sealed }) => sealed === undefined).length
   if (queued > 0) pending.push(`${queued} messages to be sealed`)
   if (state.waiting.size > 0) pending.push(`${state.waiting.size} messages wait for their epoch`)
   for (const { peer } of state.welcomes) pending.push(`welcome ${peer}: to be handed over`)

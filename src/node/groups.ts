@@ -251,6 +251,7 @@ export class Groups {
       now,
       onChanged: (group) => this.#neighbours.set(group.groupId, this.#neighboursOf(group)),
       wantSync: (group) => this.#syncing.get(group.groupId)?.soon(),
+      wantInfo: (group, commitId) => void this.#syncing.get(group.groupId)?.fetchInfo(commitId),
       onPublished: (group, count) => this.#syncing.get(group.groupId)?.published(count),
       handJoin: (group, effect) => void this.#handJoin(group, effect),
     }
@@ -390,7 +391,10 @@ export class Groups {
     if (!begun.ok) return refuse(begun.code)
     const before = await this.#end(groupId)
     const step = before === undefined ? begun.value : joinAnew(begun.value, before)
-    const over = before === undefined ? [] : await dropMembership(store, groupId)
+    const over =
+      before === undefined
+        ? []
+        : await dropMembership(store, groupId, before.self.gen === step[0].self.gen)
     const dropped = this.invitations.drop(groupId)
     await this.#begin(step, [
       ...over,

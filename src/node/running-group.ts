@@ -6,6 +6,7 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { MINUTE_MS, SECOND_MS } from '../../protocols/base/time.ts'
 import { nodeOf } from '../../protocols/group/chain.ts'
+import { refKey } from '../../protocols/group/ids.ts'
 import { makeJobRunner } from '../../protocols/group/jobs.ts'
 import type { Job, JobResult, JobRunner } from '../../protocols/group/jobs.ts'
 import type { Generation } from '../../protocols/group/keys.ts'
@@ -26,6 +27,7 @@ import { GroupHistory, present } from './group-history.ts'
 import type { GroupLog } from './group-log.ts'
 import { openGroupLog } from './group-log.ts'
 import { loadGroup } from './group-load.ts'
+import { sortable } from './direct-rows.ts'
 import { GROUP_TABLES, saveRows, stateRows, unpackRow } from './group-rows.ts'
 import type { GroupFact } from './types.ts'
 
@@ -48,6 +50,8 @@ export interface GroupPorts {
   /** Something changed that syncs and neighbours follow from. */
   readonly onChanged: (group: RunningGroup) => void
   readonly wantSync: (group: RunningGroup) => void
+  /** An EntryInfo of this epoch is wanted of a member of it. */
+  readonly wantInfo: (group: RunningGroup, commitId: CommitId) => void
   /** A frame went to this many neighbours. */
   readonly onPublished: (group: RunningGroup, neighbours: number) => void
   readonly handJoin: (
@@ -260,6 +264,10 @@ export class RunningGroup implements GossipSink {
     const tree = (hash: Bytes): Promise<Bytes | undefined> => this.readTree(hash)
     return {
       tree,
+      async kept(author, n) {
+        const row = await read(GROUP_TABLES.payload, `${refKey(author)}/${sortable(n)}`)
+        return row?.[0] as Bytes | undefined
+      },
       async snapshot(id) {
         const row = await read(GROUP_TABLES.snapshot, id)
         const epoch = await read(GROUP_TABLES.epoch, id)
@@ -278,6 +286,11 @@ export class RunningGroup implements GossipSink {
     const key = `${this.groupId}/${Buffer.from(treeHash).toString('hex')}`
     const row = await this.#ports.store.get(GROUP_TABLES.tree, key)
     return row === undefined ? undefined : (unpackRow(row)[0] as Bytes)
+  }
+
+  /** A GroupInfo of an epoch that is held. */
+  groupInfo(id: CommitId): Promise<Bytes | undefined> {
+    return this.#jobs.groupInfo(id)
   }
 
   /** Rows of a step's effects; called while a batch is composed. */
@@ -305,6 +318,7 @@ export class RunningGroup implements GossipSink {
         case 'publish':
         case 'handJoin':
         case 'wantSync':
+        case 'wantInfo':
         case 'intentFailed':
           break
         default:
@@ -339,6 +353,9 @@ export class RunningGroup implements GossipSink {
         return
       case 'wantSync':
         this.#ports.wantSync(this)
+        return
+      case 'wantInfo':
+        this.#ports.wantInfo(this, effect.commitId)
         return
       case 'changed':
         queueMicrotask(() => {

@@ -122,6 +122,7 @@ const joinPackage: fc.Arbitrary<JoinPackage> = fc
     ...rest,
     groupId: GROUP,
     record: hash,
+    genesis: toCommitId(hash),
     roster: [{ peer: alice.peer, gen: 1 }],
     gone: [{ peer: bob.peer, gen: 3 }],
     generation: toCommitId(hash),
@@ -157,7 +158,23 @@ const syncFrame: fc.Arbitrary<SyncFrame> = fc.oneof(
     keys: fc.array(key, { maxLength: 5 }),
   }),
   chunk.map((one) => ({ kind: 'tree' as const, treeHash: new Uint8Array(32), ...one })),
-  fc.record({ kind: fc.constant('acks' as const), acks: fc.array(octets(189), { maxLength: 3 }) }),
+  fc.record({
+    kind: fc.constant('acks' as const),
+    acks: fc.array(octets(189), { maxLength: 3 }),
+    proofs: fc.array(octets(300), { maxLength: 3 }),
+  }),
+  fc.record({
+    kind: fc.constant('getInfo' as const),
+    commitId: id32.map((id) => toCommitId(id)),
+  }),
+  fc.record({
+    kind: fc.constant('info' as const),
+    commitId: id32.map((id) => toCommitId(id)),
+    groupInfo: fc.uint8Array({ minLength: 1, maxLength: 200 }),
+    treeHash: id32,
+    bodyKey: id32,
+    tx: id32,
+  }),
   fc.constant({ kind: 'done' as const }),
   fc.record({
     kind: fc.constant('failure' as const),

@@ -263,7 +263,10 @@ test('a commit is final once more than half of those before it voted for it', ()
   const [start, tip] = trio()
   const [chain, next] = grow(start, tip, { by: bob })
   const [further, last] = grow(chain, next, { by: bob })
-  const one = new Map<PeerId, Vote>([[bob.peer, vote(last)]])
+  const one = new Map<PeerId, Vote>([
+    [alice.peer, vote(tip)],
+    [bob.peer, vote(last)],
+  ])
   assert.not(isFinal(further, one, next))
   assert.ok(isFinal(further, new Map([...one, [carol.peer, vote(next)]]), next))
   assert.not(isFinal(further, new Map([...one, [carol.peer, vote(next)]]), last))

@@ -2,7 +2,7 @@
 // §12. 14 is checked at every restart, and by `restarts.test.ts`.
 import { formatHex } from '../../protocols/base/bytes.ts'
 import { chainOf, leadsTo, nodeOf } from '../../protocols/group/chain.ts'
-import { authorKey } from '../../protocols/group/messages.ts'
+import { refKey } from '../../protocols/group/ids.ts'
 import { makeGroupMachine } from '../../protocols/group/machine.ts'
 import { selectTip } from '../../protocols/group/selection.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
@@ -48,10 +48,12 @@ export function isTogether(world: World): boolean {
 /** What a member still has to do; undefined if nothing. */
 function pendingOf({ state }: SimMember): string | undefined {
   if (state === undefined) return undefined
-  const intent = state.intents.find(({ committedIn }) => committedIn === undefined)
+  const intent = state.intents.find(
+    ({ committedIn, isRoutine }) => committedIn === undefined && isRoutine !== true,
+  )
   if (intent !== undefined) return `a ${intent.change.kind} that nobody committed`
   if (state.leaves.size > 0) return 'somebody who is to be removed'
-  if (state.outbox.some(({ sealedIn }) => sealedIn === undefined)) return 'a message to be sealed'
+  if (state.outbox.some(({ sealed }) => sealed === undefined)) return 'a message to be sealed'
   return state.welcomes.length > 0 ? 'a Welcome to be handed off' : undefined
 }
 
@@ -122,6 +124,7 @@ function selectAgain(world: World, member: SimMember, chance: Chance): string {
     tip: source.chain.base,
     votes: new Map(),
     acks: new Map(),
+    proofs: new Map(),
     held: new Map(),
     checkpoints: new Map(),
     volatile: FRESH,
@@ -135,11 +138,12 @@ function selectAgain(world: World, member: SimMember, chance: Chance): string {
   }
   const entries = [...source.chain.nodes.values()].map(({ entry }) => entry)
   const acks = [...source.acks.values()]
+  const proofs = [...source.proofs.values()]
   // Orphans are bounded: whoever is left out comes again with the next round.
   for (let round = 0; round < 40 && state.chain.nodes.size < entries.length; round++) {
     const twice = [...entries, ...entries.filter(() => chance.share() < 0.3)]
     for (const entry of chance.shuffled(twice)) hear({ kind: 'recordsHeard', entries: [entry] })
-    hear({ kind: 'acksHeard', acks: chance.shuffled([...acks, ...acks]) })
+    hear({ kind: 'acksHeard', acks: chance.shuffled([...acks, ...acks]), proofs })
   }
   return selectTip(withFailures(state, source).chain, withOwnVote(state, source).votes)
 }
@@ -188,13 +192,13 @@ function checkMessages(world: World): void {
       one,
       new Set(
         one.delivered.map(
-          ({ payload }) => `${authorKey(payload.author)} ${new TextDecoder().decode(payload.body)}`,
+          ({ payload }) => `${refKey(payload.author)} ${new TextDecoder().decode(payload.body)}`,
         ),
       ),
     ]),
   )
   for (const said of world.ledger.said) {
-    const name = `${authorKey({ peer: said.by, gen: said.gen })} ${said.text}`
+    const name = `${refKey({ peer: said.by, gen: said.gen })} ${said.text}`
     const author = world.members.get(said.by)
     if (author === undefined || !isOwed(author, said)) continue
     for (const [one, got] of heard) {

@@ -16,7 +16,7 @@ import {
   readJoinPackage,
 } from '../../protocols/group/founding.ts'
 import { frameIdOf, openFrame, readFrameHead } from '../../protocols/group/frame.ts'
-import { idBytes, toGroupMessageId } from '../../protocols/group/ids.ts'
+import { idBytes, refKey, toGroupMessageId } from '../../protocols/group/ids.ts'
 import { decodeJoinPackage, encodeJoinPackage } from '../../protocols/group/join-package.ts'
 import { describeEpoch, makeJobRunner } from '../../protocols/group/jobs.ts'
 import type { Job, JobRunner } from '../../protocols/group/jobs.ts'
@@ -24,7 +24,13 @@ import { makeGroupMachine } from '../../protocols/group/machine.ts'
 import type { GroupMachine } from '../../protocols/group/machine.ts'
 import type { Identity, MlsEngine, OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
-import type { Delivered, GroupEffect, GroupEvent, GroupState } from '../../protocols/group/state.ts'
+import type {
+  Delivered,
+  EntryInfo,
+  GroupEffect,
+  GroupEvent,
+  GroupState,
+} from '../../protocols/group/state.ts'
 import { INLINE_TREE_BYTES_MAX } from '../../protocols/group/types.ts'
 import type {
   CommitId,
@@ -34,6 +40,7 @@ import type {
   View,
 } from '../../protocols/group/types.ts'
 import { isTimely } from '../../src/handlers/group.ts'
+import { sortable } from '../../src/node/direct-rows.ts'
 import { GroupHistory } from '../../src/node/group-history.ts'
 import { loadGroup } from '../../src/node/group-load.ts'
 import { openGroupLog } from '../../src/node/group-log.ts'
@@ -286,6 +293,21 @@ export class SimMember {
     return key === undefined ? undefined : this.#store.get(GROUP_TABLES.frame, key)
   }
 
+  /** What a member that comes back from outside is given: of the adopted epoch, and only if it is on its roster. */
+  async infoFor(peer: PeerId, commitId: CommitId): Promise<EntryInfo | undefined> {
+    const { state } = this
+    const epoch = state?.held.get(commitId)
+    if (state?.tip !== commitId || epoch === undefined || !this.view.roster.has(peer)) {
+      return undefined
+    }
+    const tx = state.generations.get(this.view.generation)?.generation.tx
+    const groupInfo = await this.#jobs?.groupInfo(commitId)
+    const key = `${this.world.groupId}/${formatHex(epoch.treeHash)}`
+    const row = await this.#store.get(GROUP_TABLES.tree, key)
+    if (tx === undefined || groupInfo === undefined || row === undefined) return undefined
+    return { groupInfo, tree: unpackRow(row)[0] as Bytes, bodyKey: epoch.bodyKey, tx }
+  }
+
   /** A frame as it comes from gossip or a sync: validated, then heard; true if it is worth being forwarded. */
   async receive(frame: Bytes): Promise<boolean> {
     const { state } = this
@@ -336,7 +358,8 @@ export class SimMember {
     this.joinedAt = this.world.timeline.elapsedMs
     ledger.tally.joins += 1
     this.world.note(`${this.name} joins at ${record.commitId.slice(0, 6)} (${record.epoch})`)
-    await this.#store.commit(await dropMembership(this.#store, p.groupId))
+    const goesOn = before?.self.gen === state.self.gen
+    await this.#store.commit(await dropMembership(this.#store, p.groupId, goesOn))
     await this.#begin(state, effects)
   }
 
@@ -417,6 +440,10 @@ export class SimMember {
       self: this.identity,
       rows: {
         tree,
+        async kept(author, n) {
+          const row = await read(GROUP_TABLES.payload, `${refKey(author)}/${sortable(n)}`)
+          return row?.[0] as Bytes | undefined
+        },
         async snapshot(id) {
           const row = await read(GROUP_TABLES.snapshot, id)
           const epoch = await read(GROUP_TABLES.epoch, id)
@@ -488,6 +515,7 @@ export class SimMember {
         case 'publish':
         case 'handJoin':
         case 'wantSync':
+        case 'wantInfo':
         case 'changed':
         case 'intentFailed':
           break
@@ -517,6 +545,9 @@ export class SimMember {
         return
       case 'wantSync':
         this.sync.soon()
+        return
+      case 'wantInfo':
+        this.sync.fetchInfo(effect.commitId)
         return
       default: // what is saved needs nothing more
     }

@@ -7,9 +7,9 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import { MINUTE_MS } from '../../protocols/base/time.ts'
 import { nodeOf } from '../../protocols/group/chain.ts'
 import { readFrameHead } from '../../protocols/group/frame.ts'
-import { authorKey } from '../../protocols/group/messages.ts'
+import { refKey } from '../../protocols/group/ids.ts'
 import { decodePayload } from '../../protocols/group/payload.ts'
-import { isFinal } from '../../protocols/group/selection.ts'
+import { isFinal, standingOf } from '../../protocols/group/selection.ts'
 import type { Delivered, GroupState } from '../../protocols/group/state.ts'
 import {
   INTENTS_MAX,
@@ -36,12 +36,13 @@ const ORPHANS_MAX = 256
 /** One step in so many has its store stolen, and is read back. */
 const SAMPLE = 150
 
-/** Members that a state knows to be removed, on whatever branch (spec §4.7). */
-export function tombstonesOf({ chain, tip }: GroupState): Map<PeerId, number> {
-  const { roster, gone } = nodeOf(chain, tip).view
+/** Members that a state knows to be removed, on whatever branch that is not void (spec §4.7). */
+export function tombstonesOf({ chain, tip, votes }: GroupState): Map<PeerId, number> {
+  const { gone } = nodeOf(chain, tip).view
   const tombstones = new Map(gone)
-  for (const { record, failed } of chain.nodes.values()) {
-    if (failed || roster.get(record.author.peer) !== record.author.gen) continue
+  const { voided } = standingOf(chain, votes)
+  for (const [id, { record, failed }] of chain.nodes) {
+    if (failed || voided.has(id)) continue
     for (const { member } of record.removes) {
       tombstones.set(member.peer, Math.max(member.gen, tombstones.get(member.peer) ?? 0))
     }
@@ -132,8 +133,10 @@ export class Invariants implements Watcher {
   }
 
   #countJob({ event }: StepTaken): void {
-    if (event.kind !== 'jobDone' || event.result.kind !== 'followed') return
+    if (event.kind !== 'jobDone') return
     const { tally } = this.#world.ledger
+    if (event.job.kind === 'resync' && event.result.kind === 'committed') tally.resyncs += 1
+    if (event.result.kind !== 'followed') return
     if (event.job.kind === 'resume') tally.resumes += 1
     else tally.follows += 1
   }
@@ -297,7 +300,7 @@ export class Invariants implements Watcher {
 }
 
 function nameOf({ author, n }: Payload): string {
-  return `${authorKey(author)}/${n}`
+  return `${refKey(author)}/${n}`
 }
 
 function count(account: Account, member: SimMember, { payload, late }: Delivered): void {
@@ -306,7 +309,7 @@ function count(account: Account, member: SimMember, { payload, late }: Delivered
     throw new Violation('exactly once', `${member.name} gets ${name} twice`)
   }
   account.seen.add(name)
-  const author = authorKey(payload.author)
+  const author = refKey(payload.author)
   if (late) return
   if ((account.last.get(author) ?? 0) >= payload.n) {
     throw new Violation('order of an author', `${member.name} gets ${name} out of order`)

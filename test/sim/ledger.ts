@@ -3,7 +3,7 @@
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { formatHex } from '../../protocols/base/bytes.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
-import { authorKey } from '../../protocols/group/messages.ts'
+import { refKey } from '../../protocols/group/ids.ts'
 import { decodePayload } from '../../protocols/group/payload.ts'
 import type { MlsEngine, MlsEpoch, Pending } from '../../protocols/group/mls-engine.ts'
 import type { CommitId, FrameContent } from '../../protocols/group/types.ts'
@@ -118,7 +118,7 @@ export class Ledger {
   #countSeal(plaintext: Bytes): void {
     const payload = decodePayload(plaintext)
     if (!payload.ok) return
-    const name = `${authorKey(payload.value.author)}/${payload.value.n}`
+    const name = `${refKey(payload.value.author)}/${payload.value.n}`
     const before = this.#seals.get(name) ?? 0
     if (before > 0) this.tally.salvaged += 1
     this.#seals.set(name, before + 1)

@@ -2,6 +2,7 @@
 // anything may happen.
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { nodeOf, recordsBeyond, removalOf } from '../../protocols/group/chain.ts'
+import { reachesBack } from '../../protocols/group/history.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
 import { equalBytes } from '../../protocols/base/bytes.ts'
 import type { Bytes } from '../../protocols/base/bytes.ts'
@@ -12,11 +13,13 @@ import type { Chance } from './chance.ts'
 import type { SimMember } from './group-node.ts'
 import type { World } from './world.ts'
 
+/** Members asked for an EntryInfo, one after another. */
+const INFO_PEERS_MAX = 4
 /** What is asked for within this time is one sync. */
 const GATHER_MS = 50
 
 /** What a peer may have of a group: all of it, or the way to its own removal. */
-type Access = 'everything' | { readonly untilEpoch: number } | 'denied'
+type Access = 'everything' | { readonly untilEpoch: number; readonly removal: CommitId } | 'denied'
 
 /** The syncs of one member, one at a time. */
 export class MemberSync {
@@ -147,7 +150,9 @@ export class MemberSync {
     if (!this.#holds(other) || own === undefined || theirs === undefined) return this.#end(false)
     const access = accessOf(theirs, this.#member.peer)
     if (access === 'denied') return this.#end(false)
-    const nodes = recordsBeyond(theirs.chain, [...own.chain.nodes.keys()]).filter(
+    // What is before the base is lacking: everything is asked for, once.
+    const known = reachesBack(own) ? [...own.chain.nodes.keys()] : []
+    const nodes = recordsBeyond(theirs.chain, known).filter(
       ({ record }) => access === 'everything' || record.epoch <= access.untilEpoch,
     )
     const entries = nodes.map(({ entry: { record, evidence } }): RecordEntry => {
@@ -155,10 +160,38 @@ export class MemberSync {
     })
     if (entries.length > 0) await this.#member.hear({ kind: 'recordsHeard', entries })
     const acks = [...theirs.acks].filter(([peer, ack]) => !isAt(own.acks, peer, ack))
-    if (access === 'everything' && acks.length > 0) {
-      await this.#member.hear({ kind: 'acksHeard', acks: acks.map(([, ack]) => ack) })
+    const proofs = [...theirs.proofs].filter(([peer]) => !own.proofs.has(peer))
+    if (access === 'everything' && acks.length + proofs.length > 0) {
+      const [notes, found] = [acks, proofs].map((all) => all.map(([, bytes]) => bytes))
+      await this.#member.hear({ kind: 'acksHeard', acks: notes ?? [], proofs: found ?? [] })
     }
+    await this.#showTip(other, access === 'everything' ? theirs.tip : access.removal)
     this.#later(2 * this.#world.network.delay(), () => this.#fetchBodies(other))
+  }
+
+  /** A tip without this member tells it that it was removed. */
+  async #showTip(other: SimMember, tip: CommitId): Promise<void> {
+    const seen = this.#member.state?.chain.nodes.get(tip)
+    if (seen?.view.roster.has(this.#member.peer) !== false) return
+    await this.#member.hear({ kind: 'removalHeard', peer: other.peer, removal: tip })
+  }
+
+  /** Asks members that are connected, one after another, for what is needed to enter an epoch from outside. */
+  fetchInfo(commitId: CommitId): void {
+    const { members, network } = this.#world
+    const node = this.#member.state?.chain.nodes.get(commitId)
+    const near = [...(node?.view.roster.keys() ?? [])]
+      .flatMap((peer) => members.get(peer) ?? [])
+      .filter((one) => one !== this.#member && network.connects(this.#member.name, one.name))
+    const asked = this.#chance.shuffled(near).slice(0, INFO_PEERS_MAX)
+    const askNext = async (): Promise<void> => {
+      const other = asked.shift()
+      if (other === undefined) return
+      const info = this.#holds(other) ? await other.infoFor(this.#member.peer, commitId) : undefined
+      if (info === undefined) this.#later(this.#world.network.delay(), askNext)
+      else await this.#member.hear({ kind: 'infoHeard', commitId, info })
+    }
+    this.#later(2 * network.delay(), askNext)
   }
 
   async #fetchBodies(other: SimMember): Promise<void> {
@@ -202,7 +235,7 @@ function accessOf({ chain, tip, phase }: GroupState, peer: PeerId): Access {
   if (phase === 'left') return 'denied'
   if (nodeOf(chain, tip).view.roster.has(peer)) return 'everything'
   const removal = removalOf(chain, tip, peer)
-  if (removal !== undefined) return { untilEpoch: nodeOf(chain, removal).record.epoch }
+  if (removal !== undefined) return { untilEpoch: nodeOf(chain, removal).record.epoch, removal }
   for (const { view } of chain.nodes.values()) if (view.roster.has(peer)) return 'everything'
   return 'denied'
 }

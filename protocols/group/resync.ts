@@ -1,0 +1,96 @@
+// Coming back from outside: a member whose branch lost beyond its held epochs makes an external commit on the one that
+// won (spec.md §4.3). Floor 0, pure.
+import { invariant } from '../base/errors.ts'
+import { toTimeMs } from '../base/time.ts'
+import { adopt, listenTo } from './adoption.ts'
+import { nodeOf } from './chain.ts'
+import { recordCommit } from './commits.ts'
+import type { Job, JobResult } from './jobs.ts'
+import { noteAbsence } from './messages.ts'
+import { selectTip } from './selection.ts'
+import type { GroupEvent } from './state.ts'
+import type { GroupTurn } from './turn.ts'
+import { RESYNC_RETRY_MS, RESYNC_SPREAD_MS } from './types.ts'
+import type { CommitId } from './types.ts'
+import { isMember } from './view.ts'
+
+/** Members that come back at the same time draw from a wider span after each attempt, up to this many times it. */
+const SPREAD_TIMES_MAX = 16
+
+/**
+ * What is to be done to enter an epoch from outside: at first to wait, for whoever else comes back; then to ask for its
+ * EntryInfo; and with it at hand, to commit.
+ *
+ * @param waitMs - How much longer the ordinary way is to be awaited.
+ */
+export function resyncJob(turn: GroupTurn, to: CommitId, waitMs: number): Job | undefined {
+  const { state, nowMs } = turn
+  const { comingBack } = state.volatile
+  const node = nodeOf(state.chain, to)
+  // Whoever is not on its roster can only be added again.
+  if (state.phase !== 'member' || !isMember(node.view, state.self)) return undefined
+  if (comingBack?.to !== to) {
+    const attempts = comingBack?.attempts ?? 0
+    const dueAt = toTimeMs(Math.round(nowMs + waitMs + spread(turn, attempts)))
+    turn.note({ comingBack: { to, dueAt, attempts } })
+    return undefined
+  }
+  const { info } = comingBack
+  if (info !== undefined) {
+    const { groupInfoHash } = node.record
+    return { kind: 'resync', parent: to, info, groupInfoHash, nowMs }
+  }
+  if (nowMs >= comingBack.dueAt) {
+    askAgain(turn, comingBack.attempts)
+    turn.ask({ kind: 'wantInfo', commitId: to })
+  }
+  return undefined
+}
+
+function spread(turn: GroupTurn, attempts: number): number {
+  const [a = 0, b = 0] = turn.draw(2)
+  const times = Math.min(2 ** attempts, SPREAD_TIMES_MAX)
+  return ((a * 256 + b) / 65_536) * RESYNC_SPREAD_MS * times
+}
+
+function askAgain(turn: GroupTurn, attempts: number): void {
+  const { comingBack } = turn.state.volatile
+  if (comingBack === undefined) return
+  const { to } = comingBack
+  const dueAt = toTimeMs(Math.round(turn.nowMs + RESYNC_RETRY_MS + spread(turn, attempts)))
+  turn.note({ comingBack: { to, dueAt, attempts: attempts + 1 } })
+}
+
+/** Keeps what a member of the epoch gave. */
+export function takeInfo(
+  turn: GroupTurn,
+  { commitId, info }: Extract<GroupEvent, { kind: 'infoHeard' }>,
+): void {
+  const { comingBack } = turn.state.volatile
+  if (comingBack?.to === commitId) turn.note({ comingBack: { ...comingBack, info } })
+}
+
+/** What was given did not lead into the epoch: somebody else is asked. */
+export function takeRefusedResync(turn: GroupTurn): void {
+  askAgain(turn, turn.state.volatile.comingBack?.attempts ?? 0)
+}
+
+/** Makes the external commit durable, publishes it and adopts it, unless the group has moved on since. */
+export function takeResynced(
+  turn: GroupTurn,
+  job: Extract<Job, { kind: 'resync' }>,
+  result: Extract<JobResult, { kind: 'committed' }>,
+): void {
+  const { state } = turn
+  const { parent, info } = job
+  if (selectTip(state.chain, state.votes) !== parent || state.held.has(parent)) return
+  const { commitId, epoch } = result
+  const { view } = nodeOf(state.chain, parent)
+  if (!state.generations.has(view.generation)) listenTo(turn, view.generation, info.tx)
+  recordCommit(turn, { kind: 'resync', parent, bodyKey: info.bodyKey, result })
+  const { comingBack, ...volatile } = turn.state.volatile
+  invariant(comingBack !== undefined, 'who comes back was on the way')
+  turn.change({ since: commitId, volatile })
+  noteAbsence(turn)
+  adopt(turn, commitId, epoch)
+}

@@ -1,0 +1,121 @@
+// Removals on other branches: a removal anywhere is one everywhere (spec.md §4.7). Floor 0, pure.
+import { equalBytes } from '../base/bytes.ts'
+import type { PeerId } from '../base/ids.ts'
+import { endMembership } from './adoption.ts'
+import { forkPoint, nodeOf } from './chain.ts'
+import type { ChainNode } from './chain.ts'
+import { verifyRecord } from './commit-record.ts'
+import { outranks } from './policy.ts'
+import { hasMajorityAt, standingOf } from './selection.ts'
+import { verifyLeave } from './signed-notes.ts'
+import type { PendingLeave } from './state.ts'
+import type { GroupTurn } from './turn.ts'
+import type { CommitId, MemberRef, RecordRemove } from './types.ts'
+
+/** Notes whom another branch removed and this one did not; ends the own membership where everybody will agree on it. */
+export function reviewTombstones(turn: GroupTurn): void {
+  const { chain, tip, votes } = turn.state
+  const { before } = turn
+  if (chain === before.chain && tip === before.tip && votes === before.votes) return
+  if (chain.forks.length === 0) return
+  const { roster } = turn.view
+  const { voided } = standingOf(chain, votes)
+  const next = new Map<PeerId, PendingLeave>()
+  for (const [peer, pending] of turn.state.leaves) {
+    // What was void when it was noted may have become so since.
+    if (pending.kind === 'leave') next.set(peer, pending)
+  }
+  for (const [id, node] of chain.nodes) {
+    if (voided.has(id) || node.failed) continue
+    for (const one of node.record.removes) {
+      const { peer, gen } = one.member
+      if (roster.get(peer) !== gen) continue
+      const cited = citedBy(turn, node, one)
+      if (cited === undefined) continue
+      if (peer === turn.state.self.peer && isAgreed(turn, node, cited.authority)) {
+        endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')
+        return
+      }
+      const known = turn.state.leaves.get(peer)
+      const isKnown = known !== undefined && equalBytes(known.bytes, cited.bytes)
+      const heardAt = isKnown ? known.heardAt : turn.nowMs
+      if (!next.has(peer)) next.set(peer, { bytes: cited.bytes, heardAt, gen, kind: cited.kind })
+    }
+  }
+  for (const [peer, { kind }] of next) {
+    if (kind === 'tombstone' && !hasExecutor(turn, peer, next)) next.delete(peer)
+  }
+  const { leaves } = turn.state
+  const isSame =
+    next.size === leaves.size &&
+    [...next].every(([peer, { bytes }]) => {
+      const known = leaves.get(peer)
+      return known !== undefined && equalBytes(known.bytes, bytes)
+    })
+  if (!isSame) turn.change({ leaves: next })
+}
+
+interface Cited {
+  readonly kind: PendingLeave['kind']
+  readonly bytes: Uint8Array
+  /** Who removed; absent where the member left by itself. */
+  readonly authority?: MemberRef
+}
+
+/** What a removal rests on: its own record, the one that it cites, or the member's Leave. */
+function citedBy(
+  { primitives }: GroupTurn,
+  { record, entry }: ChainNode,
+  { evidence }: RecordRemove,
+): Cited | undefined {
+  if (evidence === undefined) {
+    return { kind: 'tombstone', bytes: entry.record, authority: record.author }
+  }
+  const bytes = entry.evidence.find((one) => equalBytes(primitives.sha256(one), evidence))
+  if (bytes === undefined) return undefined
+  if (verifyLeave(primitives, bytes).ok) return { kind: 'leave', bytes }
+  const cited = verifyRecord(primitives, bytes)
+  return cited.ok ? { kind: 'tombstone', bytes, authority: cited.value.author } : undefined
+}
+
+/** True if every branch will follow the removal: it is ranked above the removed, or most at the fork voted for it. */
+function isAgreed(turn: GroupTurn, node: ChainNode, authority: MemberRef | undefined): boolean {
+  if (authority === undefined) return true
+  const { chain, tip, votes, self } = turn.state
+  const { commitId } = node.record
+  if (outranks(turn.view.policy, authority, self)) return true
+  return hasMajorityAt(chain, votes, forkPoint(chain, tip, commitId), commitId)
+}
+
+/** True if somebody may make the removal here: its author is an admin still, or another one is left. */
+function hasExecutor(
+  { view }: GroupTurn,
+  peer: PeerId,
+  pending: ReadonlyMap<PeerId, PendingLeave>,
+): boolean {
+  return view.policy.admins.some((admin) => {
+    if (admin.peer === peer) return false
+    const own = pending.get(admin.peer)
+    return own?.kind !== 'tombstone' || own.gen !== admin.gen
+  })
+}
+
+/**
+ * Takes a member's word that this one is removed; its connection proves who it is. Whoever is removed is not shown the
+ * votes, so that this is how it learns that most agree.
+ */
+export function takeRemovalHeard(turn: GroupTurn, peer: PeerId, removal: CommitId): void {
+  const { chain, tip, self, votes } = turn.state
+  const node = chain.nodes.get(removal)
+  if (node === undefined || node.view.roster.has(self.peer)) return
+  const deniedBy = new Map(turn.state.volatile.deniedBy).set(peer, removal)
+  turn.note({ deniedBy })
+  const at = forkPoint(chain, tip, removal)
+  const { roster } = nodeOf(chain, at).view
+  // Where it was not on the roster it was never removed: it waits to be added there as well.
+  if (roster.get(self.peer) !== self.gen) return
+  const agreed = [...roster.keys()].filter((one) => deniedBy.has(one)).length
+  if (2 * agreed > roster.size || hasMajorityAt(chain, votes, at, removal)) {
+    endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')
+  }
+}

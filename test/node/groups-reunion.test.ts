@@ -1,0 +1,96 @@
+// Groups of real nodes on loopback that come together again after a fork that no held epoch bridges.
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { introduce, until } from '../support/direct-node.ts'
+import { groupTexts, speak, startGroups } from '../support/group-node.ts'
+import type { GroupNode } from '../support/group-node.ts'
+import type { Name } from '../support/hosts.ts'
+
+const test = suite('node · groups reunion')
+
+/** More than the epochs that are held. */
+const APART_EPOCHS = 10
+
+/** Nodes that are stopped and started on their own stores. */
+class Cast {
+  readonly #rows = new Map<Name, GroupNode['rows']>()
+  readonly #up = new Map<Name, GroupNode>()
+
+  async start(...names: readonly Name[]): Promise<GroupNode[]> {
+    for (const name of names) {
+      const rows = this.#rows.get(name)
+      const node = await startGroups(name, rows === undefined ? {} : { rows })
+      this.#rows.set(name, node.rows)
+      this.#up.set(name, node)
+    }
+    const all = [...this.#up.values()]
+    await introduce(...all)
+    for (const one of all) {
+      for (const other of all) {
+        if (one !== other) await one.host.connect(other.host.peerId).catch(() => undefined)
+      }
+    }
+    return names.map((name) => this.get(name))
+  }
+
+  get(name: Name): GroupNode {
+    const node = this.#up.get(name)
+    assert.ok(node, name)
+    return node
+  }
+
+  async stop(...names: readonly Name[]): Promise<void> {
+    for (const name of names) {
+      await this.#up.get(name)?.stop()
+      this.#up.delete(name)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop(...this.#up.keys())
+  }
+}
+
+test('sides that were apart for more epochs than are held come together, and what was said reaches everybody', async () => {
+  await using cast = new Cast()
+  const [alice, bob, carol] = await cast.start('alice', 'bob', 'carol')
+  assert.ok(alice && bob && carol)
+  for (const node of [bob, carol]) await node.contacts.add(alice.host.peerId)
+  const { groupId } = await alice.groups.create('ops')
+  const others = [bob.host.peerId, carol.host.peerId]
+  await alice.groups.invite(groupId, others, { until: 'joined', timeoutMs: 30_000 })
+  await cast.stop('alice', 'bob')
+  for (let i = 0; i < APART_EPOCHS; i++) await carol.groups.rekey(groupId)
+  await speak(carol, groupId, 'from the side that lost')
+  await cast.stop('carol')
+  const side = await cast.start('alice', 'bob')
+  for (let i = 0; i < APART_EPOCHS; i++) await side[0]?.groups.rekey(groupId)
+  await speak(cast.get('alice'), groupId, 'from the side that won')
+  await cast.start('carol')
+  const all = (['alice', 'bob', 'carol'] as const).map((name) => cast.get(name))
+  await until(
+    'all hold one epoch',
+    async () => {
+      const infos = await Promise.all(all.map((node) => node.groups.info(groupId)))
+      return new Set(infos.map(({ authenticator }) => authenticator)).size === 1
+    },
+    60_000,
+  )
+  const heard = new Map<GroupNode, Set<string | undefined>>(all.map((node) => [node, new Set()]))
+  const wanted = (node: GroupNode): string[] => [
+    ...(node === cast.get('alice') ? [] : ['from the side that won']),
+    ...(node === cast.get('carol') ? [] : ['from the side that lost']),
+  ]
+  await until(
+    'everybody has read both',
+    async () => {
+      for (const node of all) {
+        for (const text of await groupTexts(node, groupId)) heard.get(node)?.add(text)
+      }
+      return all.every((node) => wanted(node).every((text) => heard.get(node)?.has(text)))
+    },
+    90_000,
+  )
+})
+
+test.run()
