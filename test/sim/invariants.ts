@@ -78,7 +78,7 @@ export class Invariants implements Watcher {
   }
 
   async stepped(step: StepTaken): Promise<void> {
-    const { member, before, after } = step
+    const { member, before, event, after } = step
     this.#follow(before, after)
     this.#countJob(step)
     if (!member.isHonest) return
@@ -89,6 +89,7 @@ export class Invariants implements Watcher {
       checkRetention(member, after)
     }
     this.#checkOpened(step)
+    if (event.kind === 'jobDone') this.#checkFailed(step)
     if (after.votes !== before.votes) this.#noteFinal(member, after)
     if (this.#chance.upTo(SAMPLE) > 0) return
     await this.#checkRows(member, after)
@@ -193,6 +194,18 @@ export class Invariants implements Watcher {
         const rule = after.checkpoints.has(id) ? 'own-commit recovery' : 'convergence'
         throw new Violation(rule, `${member.name} and ${known.by} differ on ${id.slice(0, 6)}`)
       }
+    }
+  }
+
+  /** 8: nobody fails over what an honest member made, least of all its author. */
+  #checkFailed({ member, before, after }: StepTaken): void {
+    if (after.chain === before.chain) return
+    for (const [id, { record, failed }] of after.chain.nodes) {
+      if (!failed || before.chain.nodes.get(id)?.failed === true) continue
+      const author = this.#world.members.get(record.author.peer)
+      if (author?.isHonest !== true) continue
+      const rule = author === member ? 'own-commit recovery' : 'convergence'
+      throw new Violation(rule, `${member.name} fails over a commit of ${author.name}`)
     }
   }
 

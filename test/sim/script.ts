@@ -56,7 +56,7 @@ export interface Scenario {
   readonly bad: number
 }
 
-const TALK: Mix = { say: 60, rekey: 6, add: 7, remove: 4, promote: 3, demote: 1, leave: 1 }
+const TALK: Mix = { say: 50, rekey: 12, add: 7, remove: 4, promote: 3, demote: 1, leave: 1 }
 
 /** The name of a kind of run. */
 export type ScenarioName = 'usual' | 'long' | 'backups' | 'quarrels' | 'liars' | 'ghosts' | 'days'
@@ -67,7 +67,7 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   usual: {
     mix: { ...TALK, crash: 4, fuse: 6, cut: 6, storm: 2 },
     steps: 70,
-    changes: 7,
+    changes: 14,
     lastsMs: 8 * MINUTE_MS,
     cutMs: [SECOND_MS, 40 * SECOND_MS],
     downMs: [100, 30 * SECOND_MS],
@@ -87,7 +87,7 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   backups: {
     mix: { ...TALK, crash: 3, fuse: 3, cut: 3, backup: 6, restore: 6 },
     steps: 60,
-    changes: 7,
+    changes: 14,
     lastsMs: 8 * MINUTE_MS,
     cutMs: [SECOND_MS, 40 * SECOND_MS],
     downMs: [100, 30 * SECOND_MS],
@@ -107,7 +107,7 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   liars: {
     mix: { ...TALK, cut: 4, fuse: 2, doubleVote: 5, falseRecord: 3, withhold: 3, flood: 2 },
     steps: 60,
-    changes: 7,
+    changes: 14,
     lastsMs: 8 * MINUTE_MS,
     cutMs: [SECOND_MS, 40 * SECOND_MS],
     downMs: [100, 30 * SECOND_MS],
@@ -127,7 +127,7 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   days: {
     mix: { ...TALK, crash: 8, cut: 2 },
     steps: 60,
-    changes: 7,
+    changes: 14,
     lastsMs: 60 * HOUR_MS,
     cutMs: [MINUTE_MS, HOUR_MS],
     downMs: [HOUR_MS, 30 * HOUR_MS],
@@ -172,7 +172,15 @@ const SKEW_MS: number = 10 * MINUTE_MS
 const LOSSES = [0, 0.1, 0.2, 0.3] as const
 
 /** Scenarios by their share of seeds. */
-const ROTA: readonly ScenarioName[] = ['usual']
+const ROTA: readonly ScenarioName[] = [
+  'usual',
+  'usual',
+  'long',
+  'backups',
+  'quarrels',
+  'liars',
+  'ghosts',
+]
 
 /** Plans a run. */
 export function plan(seed: number, options: PlanOptions = {}): Script {
@@ -211,7 +219,7 @@ function planSteps(
 ): Step[] {
   const kinds = Object.entries(scenario.mix) as [StepKind, number][]
   const total = kinds.reduce((sum, [, weight]) => sum + weight, 0)
-  const times = Array.from({ length: count }, () => chance.upTo(lastsMs)).sort((a, b) => a - b)
+  const times = timesOf(chance, count, lastsMs)
   const steps: Step[] = []
   let changes = 0
   for (const at of times) {
@@ -225,6 +233,17 @@ function planSteps(
     steps.push({ ...step, ...extrasOf(kind, own, members) })
   }
   return steps
+}
+
+/** When things happen: some at leisure, some on the heels of others. */
+function timesOf(chance: Chance, count: number, lastsMs: number): number[] {
+  const times: number[] = []
+  while (times.length < count) {
+    const at = chance.upTo(lastsMs)
+    times.push(at)
+    while (times.length < count && chance.share() < 0.4) times.push(at + chance.upTo(400))
+  }
+  return times.sort((a, b) => a - b)
 }
 
 function extrasOf(kind: StepKind, chance: Chance, members: number): Partial<Step> {
