@@ -1,4 +1,5 @@
 // `npm run bench -- [NAME…] [--json] [options of the bench]`: ratios against named peers, measured in one run.
+// `--help` lists the benches and their options.
 import { globSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Bench, BenchResult } from './bench/result.ts'
@@ -19,7 +20,8 @@ if (stranger !== undefined) {
 
 const results: BenchResult[] = []
 for (const name of named.length > 0 ? named : known) {
-  const { run } = (await import(`./bench/${name}.ts`)) as Bench
-  results.push(await run(options))
+  const { run, usage } = (await import(`./bench/${name}.ts`)) as Bench
+  if (args.includes('--help')) console.log(usage === undefined ? name : `${name}  ${usage}`)
+  else results.push(await run(options))
 }
 if (args.includes('--json')) for (const result of results) console.log(JSON.stringify(result))

@@ -198,6 +198,16 @@ export function leadsTo(chain: Chain, ancestor: CommitId, id: CommitId): boolean
   return node?.record.commitId === ancestor
 }
 
+/** A commit and all before it. */
+export function pathTo(chain: Chain, id: CommitId): Set<CommitId> {
+  const path = new Set<CommitId>()
+  for (let node = chain.nodes.get(id); node !== undefined;) {
+    path.add(node.record.commitId)
+    node = chain.nodes.get(node.record.parent)
+  }
+  return path
+}
+
 /** The commits from the last one for which `isHeld` holds (itself left out) to `tip`; undefined if there is none. */
 export function pathFrom(
   chain: Chain,

@@ -3,7 +3,7 @@
 import type { Bytes } from '../base/bytes.ts'
 import { toTimeMs } from '../base/time.ts'
 import type { TimeMs } from '../base/time.ts'
-import { leadsTo, nodeOf } from './chain.ts'
+import { leadsTo, nodeOf, pathTo } from './chain.ts'
 import { refKey } from './ids.ts'
 import { isFinal } from './selection.ts'
 import { signRepair, verifyRepair } from './signed-notes.ts'
@@ -112,14 +112,10 @@ function unsealed(turn: GroupTurn, letter: Letter): Letter {
   return again
 }
 
-/** Whether epochs are on the way to the tip; each is looked up once. */
-function onPathTo({ chain, tip }: GroupState): (id: CommitId) => boolean {
-  const known = new Map<CommitId, boolean>()
-  return (id) => {
-    const is = known.get(id) ?? leadsTo(chain, id, tip)
-    known.set(id, is)
-    return is
-  }
+/** Whether epochs are on the way to the tip. */
+function onPathTo({ chain, tip, outbox, kept }: GroupState): (id: CommitId) => boolean {
+  const path = outbox.length + kept.size === 0 ? new Set<CommitId>() : pathTo(chain, tip)
+  return (id) => path.has(id)
 }
 
 /** Members that hold the same message do not all seal it: the first one does. */

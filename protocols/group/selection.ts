@@ -1,7 +1,7 @@
 // Which branch everybody adopts: a pure function of records and votes (spec.md §4.2). Floor 0, pure.
 // Arrival order and clocks are no inputs, so whoever holds the same set selects the same tip.
 import type { PeerId } from '../base/ids.ts'
-import { leadsTo, nodeOf } from './chain.ts'
+import { leadsTo, nodeOf, pathTo } from './chain.ts'
 import type { Chain, ChainNode } from './chain.ts'
 import type { CommitId, View } from './types.ts'
 import { findVoid } from './voiding.ts'
@@ -78,13 +78,37 @@ export function isFinal(chain: Chain, votes: Votes, id: CommitId): boolean {
 
 /** How many members of `at`'s roster voted for `id` or what hangs on it. */
 export function weightOf(chain: Chain, votes: Votes, at: CommitId, id: CommitId): number {
+  const { roster } = nodeOf(chain, at).view
   let weight = 0
-  for (const [peer, gen] of nodeOf(chain, at).view.roster) {
-    const vote = votes.get(peer)
-    if (vote?.gen !== gen || vote.isDouble === true) continue
-    if (leadsTo(chain, id, vote.commitId)) weight += 1
+  for (const { path, voters } of targetsOf(chain, votes)) {
+    if (!path.has(id)) continue
+    for (const [peer, gen] of voters) if (roster.get(peer) === gen) weight += 1
   }
   return weight
+}
+
+/** Members that voted for the same commit. */
+interface Target {
+  /** The commit and all before it. */
+  readonly path: ReadonlySet<CommitId>
+  readonly voters: ReadonlyMap<PeerId, number>
+}
+
+const targets = new WeakMap<Chain, { readonly votes: Votes; readonly of: readonly Target[] }>()
+
+/** Most members are on one of a few commits: the way to each is walked once. */
+function targetsOf(chain: Chain, votes: Votes): readonly Target[] {
+  const last = targets.get(chain)
+  if (last?.votes === votes) return last.of
+  const byCommit = new Map<CommitId, Map<PeerId, number>>()
+  for (const [peer, { gen, commitId, isDouble }] of votes) {
+    if (isDouble === true || !chain.nodes.has(commitId)) continue
+    const voters = byCommit.get(commitId) ?? new Map<PeerId, number>()
+    byCommit.set(commitId, voters.set(peer, gen))
+  }
+  const of = [...byCommit].map(([id, voters]) => ({ path: pathTo(chain, id), voters }))
+  targets.set(chain, { votes, of })
+  return of
 }
 
 /** True if more than half of its parent's roster voted for a commit, or for what hangs on it. */

@@ -61,6 +61,35 @@ export async function theirKeyPackage(seat: Seat): Promise<TheirKeyPackage> {
   return { ...made, message: tsMls.encodeMlsMessage(message) }
 }
 
+/** A KeyPackage in a proposal of ts-mls. */
+export function toTheirAdd(keyPackageMessage: Bytes): tsMls.Proposal {
+  const message = tsMls.decodeMlsMessage(keyPackageMessage, 0)?.[0]
+  if (message?.wireformat !== 'mls_key_package') throw new Error('a KeyPackage decodes')
+  return { proposalType: 'add', add: { keyPackage: message.keyPackage } }
+}
+
+/** Commits with ts-mls, Welcomes included. */
+export async function theirCommit(
+  state: ClientState,
+  extraProposals: tsMls.Proposal[] = [],
+  cipherSuite: CiphersuiteImpl = theirImpl,
+): Promise<Bytes> {
+  const options = { wireAsPublicMessage: true, extraProposals }
+  const { commit } = await tsMls.createCommit({ state, cipherSuite }, options)
+  return tsMls.encodeMlsMessage(commit)
+}
+
+/** Follows a commit with ts-mls. */
+export async function theirProcess(
+  state: ClientState,
+  bytes: Bytes,
+  impl: CiphersuiteImpl = theirImpl,
+): Promise<void> {
+  const message = tsMls.decodeMlsMessage(bytes, 0)?.[0]
+  if (message?.wireformat !== 'mls_public_message') throw new Error('a commit decodes')
+  await tsMls.processPublicMessage(state, message.publicMessage, tsMls.emptyPskIndex, impl)
+}
+
 /** Both live members of one epoch. */
 export interface Pair {
   readonly ours: MlsEpoch

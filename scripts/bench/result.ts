@@ -9,6 +9,8 @@ export interface BenchResult {
 
 /** A file in this folder. */
 export interface Bench {
+  /** One line about it and its options, for `--help`. */
+  readonly usage?: string
   readonly run: (options: readonly string[]) => Promise<BenchResult>
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 const ROOT = join(import.meta.dirname, '..', '..')
 
 /** Where official vectors are: `CONCLAVE_VECTORS`, else `../shared/vectors` beside the project. */
-function vectorsFolder(): string {
+export function vectorsFolder(): string {
   return process.env['CONCLAVE_VECTORS'] ?? join(ROOT, '..', 'shared', 'vectors')
 }
 
