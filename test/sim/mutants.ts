@@ -63,14 +63,6 @@ export const MUTANTS: readonly Mutant[] = [
     breaks: /own-commit recovery|key uniqueness|no message lost|liveness|convergence/,
   },
   {
-    name: 'own commits are adopted without their checkpoint',
-    file: 'protocols/group/adoption.ts',
-    from: 'checkpoints.get(next)',
-    to: 'checkpoints.get(`no ${next}` as typeof next)',
-    scenario: 'usual',
-    breaks: /own-commit recovery/,
-  },
-  {
     name: 'handles share their secrets',
     file: 'test/support/fake-mls-engine.ts',
     from: 'states.set(handle, copyOf(state))',
