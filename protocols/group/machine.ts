@@ -43,6 +43,7 @@ import { takeEntry, takeRecords } from './records.ts'
 import { resyncJob, takeInfo, takeRefusedResync, takeResynced } from './resync.ts'
 import { askRepair, expireSealed, repairDueAt, salvageDueAt, takeRepair } from './salvage.ts'
 import { selectTip } from './selection.ts'
+import { reviewSettled } from './settled.ts'
 import { signLeave, verifyLeave } from './signed-notes.ts'
 import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
 import { reviewTombstones, takeRemovalHeard } from './tombstones.ts'
@@ -289,6 +290,7 @@ function settle(turn: GroupTurn): void {
     expireEpochs(turn)
     return
   }
+  reviewSettled(turn)
   reviewLeaves(turn)
   reviewTombstones(turn)
   if (!turn.isActive()) return

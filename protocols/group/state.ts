@@ -229,6 +229,9 @@ export interface Volatile {
   /** Records before the base, until they reach back to genesis. */
   readonly history: ReadonlyMap<CommitId, RecordEntry>
   readonly comingBack?: ComingBack
+  /** What became final when, and what has been for SETTLED_MS. */
+  readonly settling?: { readonly final: CommitId; readonly at: TimeMs }
+  readonly settled?: CommitId
   readonly asked: ReadonlyMap<FrameId, Asked>
   /** Members that say so, by serving no more than the record that removed this one. */
   readonly deniedBy: ReadonlyMap<PeerId, CommitId>
