@@ -279,6 +279,12 @@ export type GroupEvent = Moment &
     | { readonly kind: 'joinHandedOff'; readonly commitId: CommitId; readonly peer: PeerId }
   )
 
+/** A transport secret: 32 bytes, and the commit that began its generation. */
+export interface GenerationSecret {
+  readonly start: CommitId
+  readonly tx: Bytes
+}
+
 /** What a member of an epoch gives another that has to enter it from outside. */
 export interface EntryInfo {
   /** Signed GroupInfo with external_pub: MLSMessage. */
@@ -286,8 +292,8 @@ export interface EntryInfo {
   readonly tree: Bytes
   /** Opens and seals the commits that follow the epoch: 32 bytes. */
   readonly bodyKey: Bytes
-  /** Transport secret of the epoch's generation: 32 bytes. */
-  readonly tx: Bytes
+  /** Transport secrets of the epoch's generation, and of those before it that are still listened to: 1 to 16. */
+  readonly generations: readonly GenerationSecret[]
 }
 
 /** A message as it is handed over to the agent. */

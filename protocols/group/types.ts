@@ -214,6 +214,8 @@ export const SYNC_GET_MAX = 256
 export const SYNC_PROOFS_MAX = 32
 /** Largest GroupInfo. */
 export const GROUP_INFO_BYTES_MAX = 65_536
+/** Transport secrets that a member gives to one that comes back. */
+export const INFO_GENERATIONS_MAX = 16
 /** Commits that a request for records names. */
 export const SYNC_KNOWN_MAX = 64
 /** Octets of a sealed commit or a tree in one frame of group-sync. */

@@ -396,7 +396,7 @@ function syncFrames(): unknown {
     groupInfo: seed('group info'),
     treeHash: seed('tree'),
     bodyKey: seed('body key'),
-    tx: seed('tx'),
+    generations: [{ start: genesis().commitId, tx: seed('tx') }],
   } as const
   return {
     accept: accepts({
@@ -426,6 +426,12 @@ function syncFrames(): unknown {
         '§3.7',
         'CODEC_MALFORMED',
         encodeSyncFrame({ ...info, bodyKey: cut(info.bodyKey) }),
+      ],
+      [
+        'an info without a transport secret',
+        '§3.7',
+        'CODEC_MALFORMED',
+        encodeSyncFrame({ ...info, generations: [] }),
       ],
       [
         'an info without GroupInfo',
