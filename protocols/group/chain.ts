@@ -26,8 +26,8 @@ export interface Chain {
   readonly base: CommitId
   readonly nodes: ReadonlyMap<CommitId, ChainNode>
   readonly children: ReadonlyMap<CommitId, readonly CommitId[]>
-  /** Every membership on any roster, as `refKey` names it. */
-  readonly known: ReadonlySet<string>
+  /** Every membership on any roster, as `refKey` names it, and the commits that added it; none of those at the base. */
+  readonly known: ReadonlyMap<string, readonly CommitId[]>
   /** Commits in which somebody is removed. */
   readonly removals: readonly CommitId[]
   /** Commits with more than one child. */
@@ -38,7 +38,7 @@ export interface Chain {
 interface Growing extends Chain {
   readonly nodes: Map<CommitId, ChainNode>
   readonly children: Map<CommitId, readonly CommitId[]>
-  readonly known: Set<string>
+  readonly known: Map<string, readonly CommitId[]>
   readonly removals: CommitId[]
   readonly forks: CommitId[]
 }
@@ -53,7 +53,7 @@ export function chainOf(record: CommitRecord, entry: RecordEntry, view: View): C
     base: record.commitId,
     nodes: new Map([[record.commitId, node]]),
     children: new Map(),
-    known: new Set([...view.roster].map(([peer, gen]) => refKey({ peer, gen }))),
+    known: new Map([...view.roster].map(([peer, gen]) => [refKey({ peer, gen }), []])),
     removals: [],
     forks: [],
   }
@@ -64,7 +64,7 @@ function copyOf(chain: Chain): Growing {
     base: chain.base,
     nodes: new Map(chain.nodes),
     children: new Map(chain.children),
-    known: new Set(chain.known),
+    known: new Map(chain.known),
     removals: [...chain.removals],
     forks: [...chain.forks],
   }
@@ -143,7 +143,10 @@ function grow(chain: Chain, node: ChainNode): Chain {
   const siblings = children.get(parent) ?? []
   children.set(parent, [...siblings, commitId])
   if (siblings.length === 1) forks.push(parent)
-  for (const { member } of adds) known.add(refKey(member))
+  for (const { member } of adds) {
+    const key = refKey(member)
+    known.set(key, [...(known.get(key) ?? []), commitId])
+  }
   if (removes.length > 0) removals.push(commitId)
   return next
 }
@@ -227,6 +230,13 @@ export function pathFrom(
 /** True if any known roster has the member: on whatever branch, it may be heard. */
 export function isKnown(chain: Chain, ref: MemberRef): boolean {
   return chain.known.has(refKey(ref))
+}
+
+/** True if a member may have what was said in an epoch: there is a branch on which it was not added after it. */
+export function wasMemberAt(chain: Chain, ref: MemberRef, id: CommitId): boolean {
+  const added = chain.known.get(refKey(ref))
+  if (added === undefined) return false
+  return added.length === 0 || added.some((one) => one === id || !leadsTo(chain, id, one))
 }
 
 /** The last commit that two have in common. */

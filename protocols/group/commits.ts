@@ -15,7 +15,8 @@ import type { Job, JobResult } from './jobs.ts'
 import { sealBody } from './keys.ts'
 import type { EngineCode, Proposal } from './mls-engine.ts'
 import { encodePolicy, isAdmin, withRole } from './policy.ts'
-import { isFinal, selectTip } from './selection.ts'
+import { selectTip } from './selection.ts'
+import { isSettled } from './settled.ts'
 import type { Change, DueWelcome, GroupState, Intent } from './state.ts'
 import type { GroupTurn } from './turn.ts'
 import { countRecord } from './votes.ts'
@@ -23,6 +24,7 @@ import {
   COMMIT_ATTEMPTS_MAX,
   INLINE_BODY_BYTES_MAX,
   INTENTS_MAX,
+  JOIN_PACKAGE_BYTES_MAX,
   LOST_SPREAD_MS,
   PAST_EPOCHS_MS,
   REKEY_MS,
@@ -40,6 +42,10 @@ import type {
 import { isMember, isRemovalBy, nextRef, policyHash, policyWithout, rosterHash } from './view.ts'
 
 const NONCE_BYTES = 12
+/** Octets of a JoinPackage besides its record's additions and its roster: Welcome, policy, addresses, those who are gone. */
+const JOIN_PACKAGE_REST_BYTES = 8_192
+const MEMBER_BYTES = 36
+const ADD_BYTES = 73
 /** After many losses the span to draw from grows no more. */
 const LOST_TIMES_MAX = 16
 
@@ -51,12 +57,24 @@ export function askChanges(turn: GroupTurn, changes: readonly Change[], isRoutin
     const intent = { id: intentId, change, askedAt: turn.nowMs, attempts: 0 }
     return isRoutine ? { ...intent, isRoutine } : intent
   })
-  const intents = [...turn.state.intents, ...asked]
+  const last = turn.state.intents.filter(
+    ({ change }) => !changes.some((next) => supersedes(next, change)),
+  )
+  const intents = [...last, ...asked]
   const isOpen = ({ committedIn }: Intent): boolean => committedIn === undefined
   // Where nothing becomes final for long, the oldest that were committed are taken for done.
   const excess = intents.length - INTENTS_MAX
   const done = new Set(intents.filter((one) => !isOpen(one)).slice(0, Math.max(0, excess)))
   turn.change({ intentId, intents: intents.filter((one) => !done.has(one)) })
+}
+
+/** True if what was asked for before is not to be made again, should it lose: another change was asked for since. */
+function supersedes(next: Change, last: Change): boolean {
+  if (last.kind === 'rekey' || next.kind === 'rekey') return next.kind === last.kind
+  const peerOf = (one: Exclude<Change, { kind: 'rekey' }>): PeerId =>
+    one.kind === 'add' ? one.peer : one.member.peer
+  if (peerOf(next) !== peerOf(last)) return false
+  return next.kind === 'remove' ? last.kind !== 'remove' : next.kind === last.kind
 }
 
 /** True if the group already is as the change wants it. */
@@ -78,7 +96,7 @@ function isDone(change: Change, view: View): boolean {
 
 /** Takes back what was committed on a branch that lost; forgets what is settled. */
 export function reviewIntents(turn: GroupTurn): void {
-  const { chain, tip, votes, intents } = turn.state
+  const { chain, tip, intents } = turn.state
   if (intents.length === 0) return
   const next: Intent[] = []
   for (const intent of intents) {
@@ -86,7 +104,7 @@ export function reviewIntents(turn: GroupTurn): void {
     if (committedIn === undefined) {
       if (!isDone(intent.change, turn.view)) next.push(intent)
     } else if (!leadsTo(chain, committedIn, tip)) next.push(afterLoss(turn, intent))
-    else if (!isFinal(chain, votes, committedIn) && isWorthAgain(turn, intent)) next.push(intent)
+    else if (!isSettled(turn.state, committedIn) && isWorthAgain(turn, intent)) next.push(intent)
   }
   if (next.length !== intents.length || next.some((one, i) => one !== intents[i])) {
     turn.change({ intents: next })
@@ -159,7 +177,8 @@ export function commitJob(turn: GroupTurn): Job | undefined {
     ({ committedIn, dueAt = 0 }) => committedIn === undefined && dueAt <= turn.nowMs,
   )
   // After a refusal one by one, so that what is wrong with one does not hold up the others.
-  const batch = open.some(({ attempts }) => attempts > 0) ? open.slice(0, 1) : open
+  const isRefused = open.some(({ attempts }) => attempts > 0)
+  const batch = isRefused ? open.slice(0, 1) : withinPackage(turn, open)
   const leaves = [...state.leaves.keys()].filter(
     (peer) => leaveDueAt(turn.primitives, state, peer) <= turn.nowMs && mayExecute(turn, peer),
   )
@@ -167,6 +186,13 @@ export function commitJob(turn: GroupTurn): Job | undefined {
   const { proposals } = planOf(turn, batch, leaves)
   const intents = batch.map(({ id }) => id)
   return { kind: 'commit', parent: state.tip, proposals, intents, leaves, nowMs: turn.nowMs }
+}
+
+/** As many additions as leave room in a JoinPackage, which names all of them and the roster after them. */
+function withinPackage({ view }: GroupTurn, open: readonly Intent[]): Intent[] {
+  const room = JOIN_PACKAGE_BYTES_MAX - JOIN_PACKAGE_REST_BYTES - MEMBER_BYTES * view.roster.size
+  let adds = Math.max(1, Math.floor(room / (MEMBER_BYTES + ADD_BYTES)))
+  return open.filter(({ change }) => change.kind !== 'add' || adds-- > 0)
 }
 
 function mayExecute({ state, view, primitives }: GroupTurn, leaver: PeerId): boolean {

@@ -43,9 +43,10 @@ import { takeEntry, takeRecords } from './records.ts'
 import { resyncJob, takeInfo, takeRefusedResync, takeResynced } from './resync.ts'
 import { askRepair, expireSealed, repairDueAt, salvageDueAt, takeRepair } from './salvage.ts'
 import { selectTip } from './selection.ts'
+import { reviewSettled } from './settled.ts'
 import { signLeave, verifyLeave } from './signed-notes.ts'
 import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
-import { reviewTombstones, takeRemovalHeard } from './tombstones.ts'
+import { reviewOwnAddition, reviewTombstones, takeRemovalHeard } from './tombstones.ts'
 import { GroupTurn } from './turn.ts'
 import { judge } from './validation.ts'
 import type { Judgement } from './validation.ts'
@@ -289,8 +290,10 @@ function settle(turn: GroupTurn): void {
     expireEpochs(turn)
     return
   }
+  reviewSettled(turn)
   reviewLeaves(turn)
   reviewTombstones(turn)
+  if (turn.isActive()) reviewOwnAddition(turn)
   if (!turn.isActive()) return
   startJob(turn) // may move the tip to an epoch that is held
   reviewIntents(turn)

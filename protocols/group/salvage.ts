@@ -3,16 +3,15 @@
 import type { Bytes } from '../base/bytes.ts'
 import { toTimeMs } from '../base/time.ts'
 import type { TimeMs } from '../base/time.ts'
-import { leadsTo, nodeOf, pathTo } from './chain.ts'
+import { leadsTo, pathTo, wasMemberAt } from './chain.ts'
 import { refKey } from './ids.ts'
-import { isFinal } from './selection.ts'
+import { isSettled } from './settled.ts'
 import { signRepair, verifyRepair } from './signed-notes.ts'
 import type { Asked, GroupState, Kept, Letter, Sealing, Waiting } from './state.ts'
 import type { GroupTurn } from './turn.ts'
 import {
   KEPT_BYTES_MAX,
   KEPT_MAX,
-  KEPT_MS,
   REPAIR_AFTER_MS,
   REPAIR_PAUSE_MS,
   REPAIRS_PER_FRAME_MAX,
@@ -126,11 +125,9 @@ function salvageAt(turn: GroupTurn): TimeMs {
   return toTimeMs(Math.round(turn.nowMs + delay))
 }
 
-/** Forgets messages about whose epoch there has been no doubt for long enough, and the oldest where there are too many. */
+/** Forgets messages whose epoch is beyond doubt, and the oldest where there are too many. */
 export function expireSealed(turn: GroupTurn): void {
-  const { chain, votes } = turn.state
-  const isOver = ({ at, in: id }: Sealing): boolean =>
-    turn.nowMs - at >= KEPT_MS && isFinal(chain, votes, id)
+  const isOver = ({ in: id }: Sealing): boolean => isSettled(turn.state, id)
   const done = turn.state.outbox.filter(({ sealed }) => sealed !== undefined)
   const over = new Set(
     done.filter(({ sealed }, i) => {
@@ -199,7 +196,7 @@ function noteAsked(turn: GroupTurn, frameIds: readonly FrameId[]): void {
 }
 
 /**
- * Takes another's wish: what it lacks is sealed again, if it was a member of the epoch in which the message was
+ * Takes another's wish: what it lacks is sealed again, if it was a member when the message was
  * sealed, and that was not just now.
  */
 export function takeRepair(turn: GroupTurn, bytes: Bytes): void {
@@ -214,7 +211,7 @@ export function takeRepair(turn: GroupTurn, bytes: Bytes): void {
     wanted.has(sealed.frameId) &&
     sealed.in !== tip &&
     turn.nowMs - sealed.at >= REPAIR_PAUSE_MS &&
-    nodeOf(chain, sealed.in).view.roster.get(author.peer) === author.gen
+    wasMemberAt(chain, author, sealed.in)
   const outbox = turn.state.outbox.map((letter) =>
     isWanted(letter.sealed) ? unsealed(turn, letter) : letter,
   )

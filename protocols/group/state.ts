@@ -229,6 +229,9 @@ export interface Volatile {
   /** Records before the base, until they reach back to genesis. */
   readonly history: ReadonlyMap<CommitId, RecordEntry>
   readonly comingBack?: ComingBack
+  /** What became final when, and what has been for SETTLED_MS. */
+  readonly settling?: { readonly final: CommitId; readonly at: TimeMs }
+  readonly settled?: CommitId
   readonly asked: ReadonlyMap<FrameId, Asked>
   /** Members that say so, by serving no more than the record that removed this one. */
   readonly deniedBy: ReadonlyMap<PeerId, CommitId>
@@ -276,6 +279,12 @@ export type GroupEvent = Moment &
     | { readonly kind: 'joinHandedOff'; readonly commitId: CommitId; readonly peer: PeerId }
   )
 
+/** A transport secret: 32 bytes, and the commit that began its generation. */
+export interface GenerationSecret {
+  readonly start: CommitId
+  readonly tx: Bytes
+}
+
 /** What a member of an epoch gives another that has to enter it from outside. */
 export interface EntryInfo {
   /** Signed GroupInfo with external_pub: MLSMessage. */
@@ -283,8 +292,8 @@ export interface EntryInfo {
   readonly tree: Bytes
   /** Opens and seals the commits that follow the epoch: 32 bytes. */
   readonly bodyKey: Bytes
-  /** Transport secret of the epoch's generation: 32 bytes. */
-  readonly tx: Bytes
+  /** Transport secrets of the epoch's generation, and of those before it that are still listened to: 1 to 16. */
+  readonly generations: readonly GenerationSecret[]
 }
 
 /** A message as it is handed over to the agent. */

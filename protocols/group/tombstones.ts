@@ -5,6 +5,7 @@ import { endMembership } from './adoption.ts'
 import { forkPoint, nodeOf } from './chain.ts'
 import type { ChainNode } from './chain.ts'
 import { verifyRecord } from './commit-record.ts'
+import { refKey } from './ids.ts'
 import { outranks } from './policy.ts'
 import { hasMajorityAt, standingOf } from './selection.ts'
 import { verifyLeave } from './signed-notes.ts'
@@ -76,6 +77,15 @@ function citedBy(
   if (verifyLeave(primitives, bytes).ok) return { kind: 'leave', bytes }
   const cited = verifyRecord(primitives, bytes)
   return cited.ok ? { kind: 'tombstone', bytes, authority: cited.value.author } : undefined
+}
+
+/** Ends the membership of somebody whom void records alone have added: there is no branch for it to wait for. */
+export function reviewOwnAddition(turn: GroupTurn): void {
+  const { chain, votes, self } = turn.state
+  const added = chain.known.get(refKey(self)) ?? []
+  const { voided, tip } = standingOf(chain, votes)
+  if (added.length === 0 || !added.every((id) => voided.has(id))) return
+  if (!nodeOf(chain, tip).view.roster.has(self.peer)) endMembership(turn, 'removed')
 }
 
 /** True if every branch will follow the removal: it is ranked above the removed, or most at the fork voted for it. */

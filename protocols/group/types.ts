@@ -214,6 +214,8 @@ export const SYNC_GET_MAX = 256
 export const SYNC_PROOFS_MAX = 32
 /** Largest GroupInfo. */
 export const GROUP_INFO_BYTES_MAX = 65_536
+/** Transport secrets that a member gives to one that comes back. */
+export const INFO_GENERATIONS_MAX = 16
 /** Commits that a request for records names. */
 export const SYNC_KNOWN_MAX = 64
 /** Octets of a sealed commit or a tree in one frame of group-sync. */
@@ -266,10 +268,11 @@ export const REGRESSION_SKIP: number = 2 ** 20
 export const INTENTS_MAX = 2_048
 /** An engine failure for the same change is final after this many attempts. */
 export const COMMIT_ATTEMPTS_MAX = 8
-/** Messages kept to be sealed again, and how long after the end of doubt about their epoch. */
+/** What has been final for this long is beyond doubt. */
+export const SETTLED_MS: number = DAY_MS
+/** Messages kept to be sealed again, until their epoch is beyond doubt. */
 export const KEPT_MAX = 4_096
 export const KEPT_BYTES_MAX = 16_777_216
-export const KEPT_MS: number = DAY_MS
 /** Another's message is sealed again after this long at least, and at most, unless somebody else was faster. */
 export const SALVAGE_MS_MIN: number = SECOND_MS
 export const SALVAGE_MS_MAX: number = 5 * SECOND_MS

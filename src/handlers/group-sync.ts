@@ -423,9 +423,9 @@ async function fetchInfo(asking: Asking, commitId: CommitId): Promise<EntryInfo 
     if (frame.kind === 'info' && frame.commitId === commitId) info = frame
   }
   if (info === undefined) return undefined
-  const { groupInfo, bodyKey, tx, treeHash } = info
+  const { groupInfo, bodyKey, generations, treeHash } = info
   const tree = await fetchWhole(asking({ kind: 'getTree', treeHash }), 'tree')
-  return tree && { groupInfo, bodyKey, tx, tree }
+  return tree && { groupInfo, bodyKey, generations, tree }
 }
 
 async function fetchWhole(

@@ -29,6 +29,7 @@ export async function whileRunning<T>(
 
 /** Settles as `promise` does, or rejects at once when the signal aborts. */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) promise.catch(() => undefined) // nobody waits for it any more
   signal.throwIfAborted()
   const { promise: aborted, reject } = Promise.withResolvers<never>()
   const cancel = (): void => reject(signal.reason as Error)

@@ -1,11 +1,16 @@
 // What a group waits for, and waiting for a group. Floor 3.
 import { ConclaveError } from '../../protocols/base/errors.ts'
+import { isFinal } from '../../protocols/group/selection.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
 import type { RunningGroup } from './running-group.ts'
 
 /** What is under way in a group, as short facts. */
 export function pendingOf(state: GroupState): string[] {
-  const pending = state.intents.map(({ change, committedIn }) => {
+  const { chain, votes } = state
+  const open = state.intents.filter(
+    ({ committedIn }) => committedIn === undefined || !isFinal(chain, votes, committedIn),
+  )
+  const pending = open.map(({ change, committedIn }) => {
     const stage = committedIn === undefined ? 'to be committed' : 'committed, not yet final'
     const who =
       change.kind === 'add' ? change.peer : change.kind === 'rekey' ? '' : change.member.peer

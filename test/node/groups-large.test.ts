@@ -8,6 +8,8 @@ import { startCrowd } from '../support/crowd.ts'
 
 const test = suite('node · large groups')
 const INVITED = 250
+/** Beyond what the 60,000 octets of a JoinPackage hold. */
+const TOO_MANY = 560
 
 test('250 peers are invited by one commit, and each is handed a JoinPackage of its own', async () => {
   await using crowd = await startCrowd(INVITED)
@@ -41,6 +43,22 @@ test('250 peers are invited by one commit, and each is handed a JoinPackage of i
   const authenticator = (await groups.info(groupId)).authenticator
   const theirs = engine.info(joined.value).authenticator
   assert.is(Buffer.from(theirs).toString('hex'), authenticator)
+})
+
+test('more peers than one JoinPackage can name are invited by several commits', async () => {
+  await using crowd = await startCrowd(TOO_MANY)
+  const { groups, running, strangers, handoffs } = crowd
+  const { groupId } = await groups.create('everyone')
+  const { added } = await groups.invite(
+    groupId,
+    strangers.map(({ peer }) => peer),
+  )
+  assert.is(added.length, TOO_MANY)
+  await until('all are handed over', () => new Set(handoffs.map(({ to }) => to)).size >= TOO_MANY)
+  const state = running.get(groupId)?.state
+  assert.ok(state)
+  assert.is(nodeOf(state.chain, state.tip).view.roster.size, TOO_MANY + 1)
+  assert.ok(state.chain.nodes.size > 2)
 })
 
 test.run()

@@ -13,6 +13,7 @@ import { makeGroupMachine } from '../../protocols/group/machine.ts'
 import { makeMlsEngine } from '../../protocols/group/mls/engine.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
 import { signAck, signLeave } from '../../protocols/group/signed-notes.ts'
+import { isFinal } from '../../protocols/group/selection.ts'
 import type { GroupEffect, GroupState, Moment, Phase } from '../../protocols/group/state.ts'
 import { PENDING_FRAMES_MAX, REGRESSION_SKIP } from '../../protocols/group/types.ts'
 import type { FrameContent } from '../../protocols/group/types.ts'
@@ -178,7 +179,11 @@ test('an own commit is saved whole before it is published, and adopted', async (
     assert.ok(order.indexOf(saved) < order.indexOf('publish'), `${saved} before publish`)
   }
   assert.is(nodeOf(after.chain, after.tip).view.epoch, 1)
-  assert.is(after.intents.length, 0, 'alone, a commit is final at once')
+  assert.ok(isFinal(after.chain, after.votes, after.tip), 'alone, a commit is final at once')
+  // What was asked for is kept until it is beyond doubt.
+  const [day] = step(after, { kind: 'timer' }, 25 * HOUR_MS)
+  const [later] = step(day, { kind: 'timer' }, 50 * HOUR_MS)
+  assert.is(after.intents.length + later.intents.length, 1)
   assert.ok(after.held.get(state.tip)?.endedAt !== undefined, 'the parent is held for a while')
 })
 

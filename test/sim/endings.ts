@@ -5,6 +5,7 @@ import { chainOf, leadsTo, nodeOf } from '../../protocols/group/chain.ts'
 import { refKey } from '../../protocols/group/ids.ts'
 import { makeGroupMachine } from '../../protocols/group/machine.ts'
 import { selectTip } from '../../protocols/group/selection.ts'
+import type { CommitId } from '../../protocols/group/types.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
 import { FRESH } from '../../protocols/group/founding.ts'
 import type { Chance } from './chance.ts'
@@ -231,14 +232,16 @@ function isHearer(one: SimMember, said: Said): boolean {
   )
 }
 
-/** 10: what a majority stands on stays, as long as nobody votes twice. */
-function checkFinals(world: World, { finals }: Invariants): void {
+/** 10: what a majority has stood on for long stays, as long as nobody votes twice; how often it did not stay at once. */
+function checkFinals(world: World, { finals, settled }: Invariants): void {
   const [one] = present(world)
   const isClean = [...world.members.values()].every(({ isHonest }) => isHonest)
   if (one?.state === undefined || !isClean) return
   const { chain, tip } = one.state
-  for (const [id, by] of finals) {
-    if (!chain.nodes.has(id) || leadsTo(chain, id, tip)) continue
-    throw new Violation('selection stability', `${by} saw ${id.slice(0, 6)} final, and it lost`)
+  const isLost = (id: CommitId): boolean => chain.nodes.has(id) && !leadsTo(chain, id, tip)
+  world.ledger.tally.unsettled += [...finals].filter(isLost).length
+  for (const [id, by] of settled) {
+    if (!isLost(id)) continue
+    throw new Violation('selection stability', `${by} saw ${id.slice(0, 6)} settled, and it lost`)
   }
 }

@@ -24,6 +24,7 @@ import { makeGroupMachine } from '../../protocols/group/machine.ts'
 import type { GroupMachine } from '../../protocols/group/machine.ts'
 import type { Identity, MlsEngine, OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
+import { generationsFor } from '../../protocols/group/resync.ts'
 import type {
   Delivered,
   EntryInfo,
@@ -300,12 +301,13 @@ export class SimMember {
     if (state?.tip !== commitId || epoch === undefined || !this.view.roster.has(peer)) {
       return undefined
     }
-    const tx = state.generations.get(this.view.generation)?.generation.tx
+    const gen = this.view.roster.get(peer) ?? 0
     const groupInfo = await this.#jobs?.groupInfo(commitId)
     const key = `${this.world.groupId}/${formatHex(epoch.treeHash)}`
     const row = await this.#store.get(GROUP_TABLES.tree, key)
-    if (tx === undefined || groupInfo === undefined || row === undefined) return undefined
-    return { groupInfo, tree: unpackRow(row)[0] as Bytes, bodyKey: epoch.bodyKey, tx }
+    if (groupInfo === undefined || row === undefined) return undefined
+    const generations = generationsFor(state, { peer, gen })
+    return { groupInfo, tree: unpackRow(row)[0] as Bytes, bodyKey: epoch.bodyKey, generations }
   }
 
   /** A frame as it comes from gossip or a sync: validated, then heard; true if it is worth being forwarded. */

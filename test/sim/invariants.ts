@@ -9,7 +9,7 @@ import { nodeOf } from '../../protocols/group/chain.ts'
 import { readFrameHead } from '../../protocols/group/frame.ts'
 import { refKey } from '../../protocols/group/ids.ts'
 import { decodePayload } from '../../protocols/group/payload.ts'
-import { isFinal, standingOf } from '../../protocols/group/selection.ts'
+import { standingOf } from '../../protocols/group/selection.ts'
 import type { Delivered, GroupState } from '../../protocols/group/state.ts'
 import {
   INTENTS_MAX,
@@ -68,8 +68,9 @@ export class Invariants implements Watcher {
   readonly #nonces = new Map<string, string>()
   readonly #parents = new Map<CommitId, CommitId>()
   readonly #children = new Map<CommitId, number>()
-  /** Commits that somebody honest saw to be final. */
-  readonly finals: Map<CommitId, string> = new Map<CommitId, string>()
+  /** Commits that somebody honest saw to be final, and to stay so. */
+  readonly finals: Set<CommitId> = new Set<CommitId>()
+  readonly settled: Map<CommitId, string> = new Map<CommitId, string>()
 
   constructor(world: World) {
     this.#world = world
@@ -226,11 +227,11 @@ export class Invariants implements Watcher {
     }
   }
 
-  /** 10, later: what was final does not lose. */
-  #noteFinal(member: SimMember, { chain, votes, tip }: GroupState): void {
-    if (!this.finals.has(tip) && chain.base !== tip && isFinal(chain, votes, tip)) {
-      this.finals.set(tip, member.name)
-    }
+  /** 10, later: what has been final for long does not lose. What is final may, as long as votes are under way. */
+  #noteFinal(member: SimMember, { chain, votes, volatile }: GroupState): void {
+    const { final } = standingOf(chain, votes)
+    if (final !== undefined) this.finals.add(final)
+    if (volatile.settled !== undefined) this.settled.set(volatile.settled, member.name)
   }
 
   /** 7 */

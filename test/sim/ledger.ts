@@ -54,6 +54,8 @@ export interface Tally {
   restores: number
   /** What bad members and ghosts did. */
   misdeeds: number
+  /** Commits that were final for somebody, and lost. */
+  unsettled: number
 }
 
 const hashOf = (bytes: Bytes): string => formatHex(native.sha256(bytes))
@@ -80,6 +82,7 @@ export class Ledger {
     crashes: 0,
     restores: 0,
     misdeeds: 0,
+    unsettled: 0,
   }
 
   /** An engine whose commits and messages are written down. */

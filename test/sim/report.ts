@@ -26,6 +26,7 @@ export function reportOf(runs: readonly Played[]): string[] {
     ['crashes', 'crashes'],
     ['restored backups', 'restores'],
     ['misdeeds', 'misdeeds'],
+    ['final, and lost', 'unsettled'],
   ]
   return [
     `${runs.length} runs, ${failed.length} failed`,
