@@ -68,6 +68,8 @@ export class Invariants implements Watcher {
   readonly #nonces = new Map<string, string>()
   readonly #parents = new Map<CommitId, CommitId>()
   readonly #children = new Map<CommitId, number>()
+  /** Whom members knew to be removed when they last began to seal. */
+  readonly #knownAtSeal = new Map<SimMember, Map<PeerId, number>>()
   /** Commits that somebody honest saw to be final, and to stay so. */
   readonly finals: Set<CommitId> = new Set<CommitId>()
   readonly settled: Map<CommitId, string> = new Map<CommitId, string>()
@@ -79,11 +81,14 @@ export class Invariants implements Watcher {
   }
 
   async stepped(step: StepTaken): Promise<void> {
-    const { member, before, event, after } = step
+    const { member, before, event, after, effects } = step
     this.#follow(before, after)
     this.#countJob(step)
     if (!member.isHonest) return
     this.#checkBounds(member, after)
+    if (effects.some((effect) => effect.kind === 'startJob' && effect.job.kind === 'seal')) {
+      this.#knownAtSeal.set(member, tombstonesOf(after))
+    }
     this.#checkDeliveries(step)
     if (after.held !== before.held) this.#checkEpochs(member, before, after)
     if (after.held !== before.held || after.checkpoints !== before.checkpoints) {
@@ -272,11 +277,14 @@ export class Invariants implements Watcher {
     if (epoch === undefined) return
     for (const [peer, gen] of tombstonesOf(state)) {
       const present = roster.get(peer)
-      if (present !== undefined && present > gen) continue
+      if (peer === member.peer || (present !== undefined && present > gen)) continue
+      // Who left by itself on another branch does not mind.
+      if (present !== undefined && state.leaves.get(peer)?.kind === 'leave') continue
       if (present !== undefined) {
         const name = this.#world.members.get(peer)?.name ?? peer
-        const isOnWay = state.leaves.has(peer) ? 'removing' : 'not removing'
-        const text = `${member.name} speaks while ${name} listens, ${isOnWay}`
+        const wasKnown = this.#knownAtSeal.get(member)?.get(peer) === gen
+        const since = wasKnown ? 'and knew it' : 'what it was sealing'
+        const text = `${member.name} speaks while ${name} listens, ${since}`
         throw new Violation('removed stays removed', text)
       }
       const hoarder = this.#hoarders.of(peer)
