@@ -93,8 +93,9 @@ function isAgreed(turn: GroupTurn, node: ChainNode, authority: MemberRef | undef
   if (authority === undefined) return true
   const { chain, tip, votes, self } = turn.state
   const { commitId } = node.record
-  if (outranks(turn.view.policy, authority, self)) return true
-  return hasMajorityAt(chain, votes, forkPoint(chain, tip, commitId), commitId)
+  const at = forkPoint(chain, tip, commitId)
+  if (outranks(nodeOf(chain, at).view.policy, authority, self)) return true
+  return hasMajorityAt(chain, votes, at, commitId)
 }
 
 /** True if somebody may make the removal here: its author is an admin still, or another one is left. */

@@ -278,9 +278,9 @@ export const SALVAGE_MS_MIN: number = SECOND_MS
 export const SALVAGE_MS_MAX: number = 5 * SECOND_MS
 /** When others are asked for messages that cannot be opened here, counted from the hearing. */
 export const REPAIR_AFTER_MS: readonly number[] = [
-  20 * SECOND_MS,
-  MINUTE_MS,
-  3 * MINUTE_MS,
+  5 * SECOND_MS,
+  30 * SECOND_MS,
+  2 * MINUTE_MS,
   9 * MINUTE_MS,
   27 * MINUTE_MS,
   81 * MINUTE_MS,
