@@ -7,23 +7,15 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import { toTimeMs } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { nodeOf } from '../../protocols/group/chain.ts'
-import {
-  firstPolicy,
-  foundGroup,
-  joinAnew,
-  joinGroup,
-  makeGenesis,
-  readJoinPackage,
-} from '../../protocols/group/founding.ts'
+import { joinAnew } from '../../protocols/group/founding.ts'
 import { frameIdOf, openFrame, readFrameHead } from '../../protocols/group/frame.ts'
-import { idBytes, refKey, toGroupMessageId } from '../../protocols/group/ids.ts'
-import { decodeJoinPackage, encodeJoinPackage } from '../../protocols/group/join-package.ts'
-import { describeEpoch, makeJobRunner } from '../../protocols/group/jobs.ts'
+import { toGroupMessageId } from '../../protocols/group/ids.ts'
+import { encodeJoinPackage } from '../../protocols/group/join-package.ts'
+import { makeJobRunner } from '../../protocols/group/jobs.ts'
 import type { Job, JobRunner } from '../../protocols/group/jobs.ts'
 import { makeGroupMachine } from '../../protocols/group/machine.ts'
 import type { GroupMachine } from '../../protocols/group/machine.ts'
 import type { Identity, MlsEngine, OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
-import { encodePolicy } from '../../protocols/group/policy.ts'
 import { generationsFor } from '../../protocols/group/resync.ts'
 import type {
   Delivered,
@@ -32,16 +24,10 @@ import type {
   GroupEvent,
   GroupState,
 } from '../../protocols/group/state.ts'
+import type { GroupKit } from '../../protocols/group/turn.ts'
 import { INLINE_TREE_BYTES_MAX } from '../../protocols/group/types.ts'
-import type {
-  CommitId,
-  FrameContent,
-  FrameId,
-  JoinPackage,
-  View,
-} from '../../protocols/group/types.ts'
+import type { CommitId, FrameId, View } from '../../protocols/group/types.ts'
 import { isTimely } from '../../src/handlers/group.ts'
-import { sortable } from '../../src/node/direct-rows.ts'
 import { GroupHistory } from '../../src/node/group-history.ts'
 import { loadGroup } from '../../src/node/group-load.ts'
 import { openGroupLog } from '../../src/node/group-log.ts'
@@ -51,17 +37,19 @@ import {
   GROUP_TABLES,
   saveRows,
   stateRows,
-  unpackPayload,
   unpackRow,
 } from '../../src/node/group-rows.ts'
 import type { GroupHeard } from '../../src/node/running-group.ts'
 import type { Op } from '../../src/store/types.ts'
 import { seededPeer } from '../support/seeded.ts'
+import { foundBy, joinBy } from './beginnings.ts'
 import type { Chance } from './chance.ts'
+import { describeContent } from './ledger.ts'
+import { mailJoin } from './mail.ts'
+import { deliveredIn, epochRowsOf } from './member-rows.ts'
 import { MemberSync } from './member-sync.ts'
 import { copyTables, SimStore } from './sim-store.ts'
 import type { Tables } from './sim-store.ts'
-import { Violation } from './world.ts'
 import type { World } from './world.ts'
 
 /** Where a step is cut short: nothing of it is durable; all of it is, and nothing done; or some is done. */
@@ -79,8 +67,6 @@ const TIMER_MS_MIN = 100
 const TIMER_MS_MAX = 600_000
 /** How long an engine job takes at most, in virtual time. */
 const JOB_MS_MAX = 20
-/** Pause before a JoinPackage is tried again. */
-const MAIL_MS = 5_000
 /** Members that a frame is forwarded to by who accepted it. */
 const FORWARDS = 2
 
@@ -175,27 +161,18 @@ export class SimMember {
     return { peer: this.peer, sign: (message) => world.primitives.sign(secret, message) }
   }
 
+  get kit(): GroupKit {
+    return { primitives: this.world.primitives, peer: this.peer, secret: this.secret }
+  }
+
   demand(): GroupState {
     if (this.state === undefined) throw new Error(`${this.name} has no group`)
     return this.state
   }
 
   async found(): Promise<void> {
-    const { groupId } = this.world
-    const policy = firstPolicy(this.peer, 'sim')
-    const { nowMs } = this
-    const handle = await this.engine.create({
-      groupId: idBytes(groupId),
-      self: this.identity,
-      policy: encodePolicy(policy),
-      nowMs,
-    })
-    const { groupInfoHash } = this.engine.info(handle)
-    const genesis = makeGenesis(this.#kit(), { groupId, policy, groupInfoHash, nowMs })
-    const epoch = await describeEpoch(this.engine, handle, genesis.commitId)
-    const founded = foundGroup(this.#kit(), genesis.bytes, epoch, nowMs)
-    if (!founded.ok) throw new Error(founded.code)
-    await this.#begin(founded.value[0], founded.value[1])
+    const [state, effects] = await foundBy(this)
+    await this.#begin(state, effects)
   }
 
   async keyPackage(): Promise<{ keyPackage: Bytes; ref: Bytes }> {
@@ -331,42 +308,18 @@ export class SimMember {
 
   /** Joins by a package that came as a direct message, as src/node/groups.ts takes one. */
   async join(bytes: Bytes): Promise<void> {
-    const { ledger } = this.world
-    const decodedPackage = decodeJoinPackage(bytes)
-    if (!decodedPackage.ok) throw new Error(decodedPackage.code)
-    const p: JoinPackage = decodedPackage.value
-    const read = readJoinPackage(this.#kit(), p)
-    if (!read.ok) throw new Error(read.code)
-    const { record } = read.value
-    const known = this.state
-    if (known?.phase === 'member' && known.chain.nodes.has(record.commitId)) return
-    const own = record.adds.find(({ member }) => member.peer === this.peer)
-    const keyPackage = own && this.#keyPackages.get(formatHex(own.keyPackageRef))
-    if (keyPackage === undefined) return
-    const tree = p.tree.length > 0 ? p.tree : ledger.trees.get(formatHex(p.treeHash))
-    if (tree === undefined) return
-    const { welcome } = p
-    const { secret } = keyPackage
-    const joined = await this.engine.join({ welcome, secret, tree, self: this.identity })
-    if (!joined.ok)
-      throw new Violation('welcome safety', `${this.name} cannot join: ${joined.code}`)
-    const epoch = await describeEpoch(this.engine, joined.value, record.commitId)
-    const begun = joinGroup(this.#kit(), p, epoch, this.nowMs)
-    if (!begun.ok) throw new Violation('welcome safety', `${this.name} cannot begin: ${begun.code}`)
+    const begun = await joinBy(this, bytes, this.#keyPackages)
+    if (begun === undefined) return
     await this.#queue
+    const { groupId, ledger, timeline } = this.world
     const before = this.state
-    const [state, effects] = before === undefined ? begun.value : joinAnew(begun.value, before)
+    const [state, effects] = before === undefined ? begun : joinAnew(begun, before)
     this.joins += 1
-    this.joinedAt = this.world.timeline.elapsedMs
+    this.joinedAt = timeline.elapsedMs
     ledger.tally.joins += 1
-    this.world.note(`${this.name} joins at ${record.commitId.slice(0, 6)} (${record.epoch})`)
     const goesOn = before?.self.gen === state.self.gen
-    await this.#store.commit(await dropMembership(this.#store, p.groupId, goesOn))
+    await this.#store.commit(await dropMembership(this.#store, groupId, goesOn))
     await this.#begin(state, effects)
-  }
-
-  #kit() {
-    return { primitives: this.world.primitives, peer: this.peer, secret: this.secret }
   }
 
   /** Rows, and what the ledger takes down of them: every key that this member ever had. */
@@ -421,42 +374,13 @@ export class SimMember {
     const { groupId, primitives } = this.world
     this.#log = await openGroupLog(this.#store, primitives, groupId)
     this.#history = await GroupHistory.open(this.#store, groupId)
-    this.delivered = []
-    for await (const { value } of this.#store.rows(GROUP_TABLES.message)) {
-      this.delivered.push(unpackMessage(value))
-    }
-    this.#startJobs()
-  }
-
-  #startJobs(): void {
-    const read = async (table: string, key: string): Promise<readonly unknown[] | undefined> => {
-      const row = await this.#store.get(table, `${this.world.groupId}/${key}`)
-      return row === undefined ? undefined : unpackRow(row)
-    }
-    const tree = async (hash: Bytes): Promise<Bytes | undefined> =>
-      (await read(GROUP_TABLES.tree, formatHex(hash)))?.[0] as Bytes | undefined
+    this.delivered = await deliveredIn(this.#store)
     this.#jobs?.reset()
     this.#jobs = makeJobRunner({
       engine: this.engine,
-      primitives: this.world.primitives,
+      primitives,
       self: this.identity,
-      rows: {
-        tree,
-        async kept(author, n) {
-          const row = await read(GROUP_TABLES.payload, `${refKey(author)}/${sortable(n)}`)
-          return row?.[0] as Bytes | undefined
-        },
-        async snapshot(id) {
-          const row = await read(GROUP_TABLES.snapshot, id)
-          const epoch = await read(GROUP_TABLES.epoch, id)
-          const found = epoch && (await tree(epoch[4] as Bytes))
-          if (row === undefined || found === undefined) return undefined
-          return { snapshot: row[0] as Bytes, tree: found }
-        },
-        async checkpoint(id) {
-          return (await read(GROUP_TABLES.checkpoint, id))?.[2] as Bytes | undefined
-        },
-      },
+      rows: epochRowsOf(this.#store, groupId),
     })
   }
 
@@ -560,7 +484,7 @@ export class SimMember {
     const listening = this.demand().generations.get(start)
     const content = listening && openFrame(this.world.primitives, listening.generation, frame)
     if (content?.ok !== true) return
-    this.world.note(`${this.name} publishes ${describe(content.value)}`)
+    this.world.note(`${this.name} publishes ${describeContent(content.value)}`)
     for (const watcher of this.world.watchers) await watcher.publishing(this, frame, content.value)
     this.send(frame, [...this.world.members.values()])
   }
@@ -589,21 +513,9 @@ export class SimMember {
       const tree = row === undefined ? undefined : (unpackRow(row)[0] as Bytes)
       const isInline = tree !== undefined && tree.length <= INLINE_TREE_BYTES_MAX
       const inline = isInline ? tree : new Uint8Array(0)
-      this.#mail(peer, encodeJoinPackage({ ...joinPackage, tree: inline, addresses: [] }))
+      mailJoin(this, peer, encodeJoinPackage({ ...joinPackage, tree: inline, addresses: [] }))
       await this.hear({ kind: 'joinHandedOff', commitId, peer })
     })
-  }
-
-  /** A direct message: it waits in mailboxes until its recipient is there. */
-  #mail(peer: PeerId, bytes: Bytes): void {
-    const { members, network, timeline } = this.world
-    const other = members.get(peer)
-    const deliver = async (): Promise<void> => {
-      if (other === undefined) return
-      if (other.isUp && network.connects(this.name, other.name)) await other.join(bytes)
-      else timeline.after(MAIL_MS, deliver)
-    }
-    timeline.after(network.delay(), deliver)
   }
 
   #run(job: Job): void {
@@ -629,28 +541,5 @@ export class SimMember {
     this.world.timeline.after(delayMs, async () => {
       if (life === this.#life && timer === this.#timer) await this.hear({ kind: 'timer' })
     })
-  }
-}
-
-function unpackMessage(row: Bytes): Delivered {
-  const [own, epoch, receivedAt, gap, late, payload] = unpackRow(row) as [
-    boolean,
-    number,
-    TimeMs,
-    boolean,
-    boolean,
-    readonly unknown[],
-  ]
-  return { own, epoch, receivedAt, gap, late, payload: unpackPayload(payload) }
-}
-
-function describe(content: FrameContent): string {
-  switch (content.kind) {
-    case 'app':
-      return `a message in ${content.branchId.slice(0, 6)}`
-    case 'commit':
-      return 'a commit'
-    default:
-      return content.kind
   }
 }

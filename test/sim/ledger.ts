@@ -142,3 +142,15 @@ export class Ledger {
     if (!hoard.has(id)) hoard.set(id, one)
   }
 }
+
+/** What a frame holds, for a trace. */
+export function describeContent(content: FrameContent): string {
+  switch (content.kind) {
+    case 'app':
+      return `a message in ${content.branchId.slice(0, 6)}`
+    case 'commit':
+      return 'a commit'
+    default:
+      return content.kind
+  }
+}

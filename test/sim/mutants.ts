@@ -99,7 +99,7 @@ export const MUTANTS: readonly Mutant[] = [
 /** Loads the simulator with a rule broken: its modules are others than those of this process. */
 export async function loadMutant(mutant: Mutant): Promise<(typeof Play)['play']> {
   const tag = `?mutant=${MUTANTS.indexOf(mutant)}`
-  let isBroken = false
+  const broken: string[] = []
   const hooks = registerHooks({
     resolve(specifier, context, next) {
       const found = next(specifier, context)
@@ -113,13 +113,13 @@ export async function loadMutant(mutant: Mutant): Promise<(typeof Play)['play']>
       const loaded = next(url, context)
       if (!url.endsWith(`${mutant.file}${tag}`)) return loaded
       const source = Buffer.from(loaded.source as Uint8Array).toString()
-      isBroken = source.includes(mutant.from)
+      if (source.includes(mutant.from)) broken.push(url)
       return { ...loaded, source: source.replace(mutant.from, mutant.to) }
     },
   })
   try {
     const { play } = (await import(`./play.ts${tag}`)) as typeof Play
-    if (!isBroken) throw new Error(`${mutant.file} does not say: ${mutant.from}`)
+    if (broken.length === 0) throw new Error(`${mutant.file} does not say: ${mutant.from}`)
     return play
   } finally {
     hooks.deregister()
