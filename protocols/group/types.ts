@@ -288,7 +288,7 @@ export const REPAIR_AFTER_MS: readonly number[] = [
   12 * HOUR_MS,
 ]
 /** A message is sealed again on request no sooner than this after the last time. */
-export const REPAIR_PAUSE_MS: number = 15 * SECOND_MS
+export const REPAIR_PAUSE_MS: number = 2 * SECOND_MS
 /** A hole from the time of an absence that nothing was held of is awaited for this long. */
 export const MISSED_WAIT_MS: number = 30 * SECOND_MS
 /** A member whose branch lost beyond its held epochs comes back from outside this long after it knew, at most. */
