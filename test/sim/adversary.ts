@@ -17,6 +17,7 @@ import type {
 import { rosterHash } from '../../protocols/group/view.ts'
 import { GROUP_TABLES } from '../../src/node/group-rows.ts'
 import { Chance } from './chance.ts'
+import { gossip } from './gossip.ts'
 import { SimMember } from './group-node.ts'
 import type { Tables } from './sim-store.ts'
 import { restoreStolen } from './thief.ts'
@@ -171,7 +172,7 @@ export class Adversary {
     const hour = Math.floor(nowMs / HOUR_MS)
     const nonce = this.#chance.bytes(12)
     const frame = sealFrame(world.primitives, listening.generation, { hour, nonce, content })
-    this.#member.send(frame, to)
+    gossip(this.#member, frame, to)
   }
 }
 

@@ -46,7 +46,7 @@ export async function joinBy(
   if (!decoded.ok) throw new Error(decoded.code)
   const p = decoded.value
   const read = readJoinPackage(kit, p)
-  if (!read.ok) throw new Error(read.code)
+  if (!read.ok) throw new Violation('welcome safety', `${name} is given no way in: ${read.code}`)
   const { record } = read.value
   if (known?.phase === 'member' && known.chain.nodes.has(record.commitId)) return undefined
   const own = record.adds.find((add) => add.member.peer === member.peer)

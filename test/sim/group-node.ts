@@ -44,6 +44,7 @@ import type { Op } from '../../src/store/types.ts'
 import { seededPeer } from '../support/seeded.ts'
 import { foundBy, joinBy } from './beginnings.ts'
 import type { Chance } from './chance.ts'
+import { gossip } from './gossip.ts'
 import { describeContent } from './ledger.ts'
 import { mailJoin } from './mail.ts'
 import { deliveredIn, epochRowsOf } from './member-rows.ts'
@@ -67,8 +68,6 @@ const TIMER_MS_MIN = 100
 const TIMER_MS_MAX = 600_000
 /** How long an engine job takes at most, in virtual time. */
 const JOB_MS_MAX = 20
-/** Members that a frame is forwarded to by who accepted it. */
-const FORWARDS = 2
 
 export class SimMember {
   readonly name: string
@@ -486,22 +485,7 @@ export class SimMember {
     if (content?.ok !== true) return
     this.world.note(`${this.name} publishes ${describeContent(content.value)}`)
     for (const watcher of this.world.watchers) await watcher.publishing(this, frame, content.value)
-    this.send(frame, [...this.world.members.values()])
-  }
-
-  /** Gossips a frame to members, who forward what they accept. */
-  send(frame: Bytes, to: readonly SimMember[]): void {
-    const { network } = this.world
-    for (const other of to) {
-      if (other === this || other.isDeaf) continue
-      network.carry(this.name, other.name, async () => {
-        if (!(await other.receive(frame))) return
-        const others = [...this.world.members.values()].filter(
-          (one) => one !== other && one !== this && !one.isDeaf,
-        )
-        other.send(frame, other.chance.shuffled(others).slice(0, FORWARDS))
-      })
-    }
+    gossip(this, frame, [...this.world.members.values()])
   }
 
   #handJoin({ peer, commitId, joinPackage }: Extract<GroupEffect, { kind: 'handJoin' }>): void {

@@ -27,6 +27,10 @@ const KNOWN: readonly (readonly [RegExp, string, ((script: Script) => boolean)?]
     'what is being sealed is published after a removal was heard of',
   ],
   [/isDouble: true/, 'a proof of a double vote is forgotten over a restart'],
+  [
+    /is given no way in/,
+    'what is asked for again while it is being committed is not in the record',
+  ],
   [/never hears/, 'clocks apart: what a joiner hears looks older than its joining', isSkewed],
 ]
 
