@@ -355,6 +355,7 @@ function wakeAt(kit: GroupKit, state: GroupState): number {
     repairDueAt(state),
     rekeyDueAt(state),
     epochsDueAt(kit, state),
+    volatile.ackDue?.at ?? Number.POSITIVE_INFINITY,
     volatile.comingBack?.dueAt ?? Number.POSITIVE_INFINITY,
     ...openIntents(state).map(({ dueAt = 0 }) => dueAt),
     ...welcomes.map(({ dueAt }) => dueAt),

@@ -229,6 +229,8 @@ export interface Volatile {
   /** Records before the base, until they reach back to genesis. */
   readonly history: ReadonlyMap<CommitId, RecordEntry>
   readonly comingBack?: ComingBack
+  /** When the adopted epoch is acked. */
+  readonly ackDue?: { readonly tip: CommitId; readonly at: number; readonly isLate: boolean }
   /** What became final when, and what has been for SETTLED_MS. */
   readonly settling?: { readonly final: CommitId; readonly at: TimeMs }
   readonly settled?: CommitId
