@@ -80,6 +80,11 @@ function checkConvergence(world: World): void {
     const roster = [...view.roster].map((ref) => ref.join('/')).sort()
     return [state?.tip, ...(keys ?? []).map(formatHex), ...roster].join()
   }
+  for (const { name, peer, state } of members) {
+    const selected = state && nodeOf(state.chain, selectTip(state.chain, state.votes))
+    if (state === undefined || selected?.view.roster.get(peer) === state.self.gen) continue
+    throw new Violation('welcome safety', `${name} waits on a branch that lost to be added again`)
+  }
   for (const one of members) {
     if (print(one) === print(first)) continue
     const where = members.map(({ name, state }) => `${name} ${state?.tip.slice(0, 6) ?? ''}`)

@@ -38,6 +38,10 @@ function isSkewed({ skewsMs }: Script): boolean {
   return skewsMs.some((one) => one !== 0)
 }
 
+function hasLiars({ bad }: Script): boolean {
+  return bad.length > 0
+}
+
 async function playAll(from: number, count: number, engine: EngineKind): Promise<void> {
   const played: Played[] = []
   const known = new Map<string, number[]>()
