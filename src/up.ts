@@ -81,6 +81,8 @@ export async function up(invocation: Invocation, ready: (row: Row) => void): Pro
       'open',
       'mdns',
       'orderWaitMs',
+      'groupKeyEpochs',
+      'groupKeyHours',
     ),
     onCollected: showCollection(invocation),
     ...(listen !== undefined && { listen }),

@@ -252,6 +252,8 @@ export const EXPORT_RANK = 'conclave rank'
 
 /** Settle time D: what a commit is given to reach the others. */
 export const SETTLE_MS = 1_500
+/** Secrets of past epochs are kept this long, however few are: for what was on its way when the next one came. */
+export const PAST_MS_MIN: number = 3 * SETTLE_MS
 /** How long a committer waits for its first group-sync. */
 export const CATCH_UP_MS: number = 5 * SECOND_MS
 /** How long the next epoch waits at the end of a generation for the frames of it. */

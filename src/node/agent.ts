@@ -1,8 +1,10 @@
 // Composes one running node: store, identity, host, direct messages, contacts, events. Floor 3.
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
-import { DAY_MS, toTimeMs } from '../../protocols/base/time.ts'
+import { DAY_MS, HOUR_MS, toTimeMs } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
+import type { Retention } from '../../protocols/group/turn.ts'
+import { PAST_EPOCHS_MAX, PAST_EPOCHS_MS } from '../../protocols/group/types.ts'
 import { formatDid } from '../../protocols/identity/did.ts'
 import { formatFingerprint } from '../../protocols/identity/fingerprint.ts'
 import { toReach } from '../../protocols/identity/reach.ts'
@@ -60,6 +62,10 @@ export interface AgentOptions {
   readonly open?: boolean
   readonly mdns?: boolean
   readonly orderWaitMs?: number
+  /** Past epochs of a group whose keys are kept, 0 to 8; 8 if absent. */
+  readonly groupKeyEpochs?: number
+  /** Hours that they are kept, 0 to 24; 24 if absent. */
+  readonly groupKeyHours?: number
   /** Hears how far the collection of waiting mail got. */
   readonly onCollected?: (progress: Progress) => void
 }
@@ -108,6 +114,7 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
     secret: identity.secret.reveal(),
     open,
     regressed: opened.regressed,
+    retention: retentionOf(options),
   })
   stack.defer(() => groups.close())
   await direct.start()
@@ -129,6 +136,13 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
   })
   const parts = { options, host, identity, direct, events, groups: service }
   return new RunningAgent(parts, stack.move())
+}
+
+function retentionOf({ groupKeyEpochs, groupKeyHours }: AgentOptions): Retention {
+  return {
+    epochs: groupKeyEpochs ?? PAST_EPOCHS_MAX,
+    ms: groupKeyHours === undefined ? PAST_EPOCHS_MS : groupKeyHours * HOUR_MS,
+  }
 }
 
 async function startHost(

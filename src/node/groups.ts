@@ -23,7 +23,7 @@ import type { Identity, MlsEngine } from '../../protocols/group/mls-engine.ts'
 import { encodePolicy, isGroupName } from '../../protocols/group/policy.ts'
 import { printOf } from '../../protocols/group/sync-frames.ts'
 import type { GroupEffect, GroupState } from '../../protocols/group/state.ts'
-import type { GroupKit } from '../../protocols/group/turn.ts'
+import type { GroupKit, Retention } from '../../protocols/group/turn.ts'
 import {
   INLINE_TREE_BYTES_MAX,
   JOIN_ADDRESSES_MAX,
@@ -71,6 +71,8 @@ export interface GroupsOptions {
   readonly open: boolean
   /** The database is older than what this home had seen: keys of its epochs may have been used. */
   readonly regressed: boolean
+  /** Keys of past epochs are kept for less than the protocol allows. */
+  readonly retention?: Retention
 }
 
 /** All groups of a running node; `group-service.ts` is their face. */
@@ -101,14 +103,14 @@ export class Groups {
       spares: SpareKeyPackages
     },
   ) {
-    const { host, primitives, secret, now } = options
+    const { host, primitives, secret, now, retention } = options
     this.options = options
     this.engine = parts.engine
     this.invitations = parts.invitations
     this.spares = parts.spares
     this.#self = parts.self
     this.#keys = parts.keys
-    this.#kit = { primitives, peer: host.peerId, secret }
+    this.#kit = { primitives, peer: host.peerId, secret, ...(retention && { retention }) }
     this.#neighbours = new Neighbours(host)
     this.#gossip = openGossip({ host, primitives, now })
   }

@@ -29,6 +29,7 @@ import type {
   GroupState,
 } from '../../protocols/group/state.ts'
 import { formatHex } from '../../protocols/base/bytes.ts'
+import type { Retention } from '../../protocols/group/turn.ts'
 import type { CommitId, FrameId, GroupId, JoinPackage, View } from '../../protocols/group/types.ts'
 import { native } from '../../src/crypto/native.ts'
 import { sortable } from '../../src/node/direct-rows.ts'
@@ -87,7 +88,7 @@ export class SimMember {
   readonly delivered: Delivered[] = []
   readonly published: Published[] = []
 
-  constructor(world: World, name: string) {
+  constructor(world: World, name: string, retention?: Retention) {
     this.#world = world
     this.name = name
     const { peer, secret } = seededPeer(name)
@@ -98,8 +99,18 @@ export class SimMember {
       primitives: native,
       random: (length) => world.chance.bytes(length),
     })
-    this.#machine = makeGroupMachine({ primitives: native, peer, secret })
+    this.#machine = makeGroupMachine({
+      primitives: native,
+      peer,
+      secret,
+      ...(retention && { retention }),
+    })
     world.members.set(peer, this)
+  }
+
+  /** All that a thief of the opened store would have now. */
+  theft(): Map<string, Bytes> {
+    return new Map(this.#rows)
   }
 
   get isUp(): boolean {
