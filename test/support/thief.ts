@@ -44,19 +44,16 @@ export function messagesIn(
 export class Thief {
   readonly state: GroupState
   readonly #engine: MlsEngine
-  readonly #self: ReturnType<typeof seededPeer>
   /** Epochs whose secrets are rows. */
   readonly #stolen: readonly (readonly [CommitId, MlsEpoch])[]
 
   private constructor(
     state: GroupState,
     engine: MlsEngine,
-    self: ReturnType<typeof seededPeer>,
     stolen: readonly (readonly [CommitId, MlsEpoch])[],
   ) {
     this.state = state
     this.#engine = engine
-    this.#self = self
     this.#stolen = stolen
   }
 
@@ -86,7 +83,7 @@ export class Thief {
         if (own !== undefined) stolen.push([id as CommitId, own.child])
       }
     }
-    return new Thief(state, engine, self, stolen)
+    return new Thief(state, engine, stolen)
   }
 
   /** The epochs of its rows, by number. */
