@@ -27,6 +27,7 @@ import type { Progress } from './mailbox/collector.ts'
 import { contactRecordKind } from './mailbox/contact-records.ts'
 import { makeGroupService } from './group-service.ts'
 import { Groups } from './groups.ts'
+import { standingIn } from './group-standing.ts'
 import { hostStorage } from './host-storage.ts'
 import { loadIdentity } from './identity-key.ts'
 import type { OwnIdentity } from './identity-key.ts'
@@ -134,7 +135,7 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
       if (!(await direct.contacts.isContact(peer))) await direct.contacts.add(peer)
     },
   })
-  const parts = { options, host, identity, direct, events, groups: service }
+  const parts = { options, host, identity, direct, events, groups, service }
   return new RunningAgent(parts, stack.move())
 }
 
@@ -201,7 +202,8 @@ interface Parts {
   readonly identity: OwnIdentity
   readonly direct: Direct
   readonly events: EventLog
-  readonly groups: GroupService
+  readonly groups: Groups
+  readonly service: GroupService
 }
 
 class RunningAgent implements Agent {
@@ -216,13 +218,13 @@ class RunningAgent implements Agent {
   #closing: Promise<void> | undefined
 
   constructor(parts: Parts, stack: AsyncDisposableStack) {
-    const { host, direct, events, groups, options } = parts
+    const { host, direct, events, service, options } = parts
     this.#parts = parts
     this.#stack = stack
     this.direct = direct.messages
     this.contacts = direct.contacts
     this.events = events
-    this.groups = groups
+    this.groups = service
     this.ready = {
       peerId: host.peerId,
       did: formatDid(host.peerId),
@@ -292,20 +294,19 @@ class RunningAgent implements Agent {
   }
 
   why(peer: PeerId, { signal }: { readonly signal?: AbortSignal } = {}): ReturnType<Agent['why']> {
-    const { host, direct } = this.#parts
+    const { host, direct, groups } = this.#parts
     const sources = {
       host,
       session: (of: PeerId) => direct.messages.session(of),
       custodiansOf: (of: PeerId, until: AbortSignal) => direct.mailboxes.custodiansOf(of, until),
       outbox: () => direct.messages.outbox(),
-      groupsInCommon: async (of: PeerId) => {
-        const common: { name: string; epoch: number }[] = []
-        for (const { groupId, name, epoch } of await this.groups.list()) {
-          const { members } = await this.groups.info(groupId)
-          if (members.some(({ peerId }) => peerId === of)) common.push({ name, epoch })
-        }
-        return common
-      },
+      standings: (of: PeerId) =>
+        groups
+          .all()
+          .filter(({ state }) => state.phase === 'member')
+          .flatMap(({ state }) => {
+            return standingIn(state, of, { primitives: native, nowMs: now() }) ?? []
+          }),
     }
     return explain(sources, peer, signal)
   }

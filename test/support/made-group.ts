@@ -2,15 +2,18 @@
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { toTimeMs } from '../../protocols/base/time.ts'
+import type { TimeMs } from '../../protocols/base/time.ts'
 import type { Chain, ChainNode } from '../../protocols/group/chain.ts'
 import { FRESH } from '../../protocols/group/founding.ts'
 import { refKey, toGroupId } from '../../protocols/group/ids.ts'
 import type { Vote } from '../../protocols/group/selection.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
 import type { CommitId, MemberRef, View } from '../../protocols/group/types.ts'
+import { native } from '../../src/crypto/native.ts'
 
 const NOTHING: Bytes = new Uint8Array(0)
-export const MADE_AT = toTimeMs(1_800_000_000_000)
+/** When nothing has happened yet. */
+export const MADE_AT: TimeMs = toTimeMs(1_800_000_000_000)
 
 /** A commit of a made-up chain: its parent is the one named, or the one before. */
 export interface MadeCommit {
@@ -128,7 +131,10 @@ function nodeFor(made: MadeCommit, author: PeerId, parent?: ChainNode): ChainNod
       author: { peer: author, gen: 1 },
       seq: epoch,
       adds: adds.map((member) => ({ member, keyPackageRef: NOTHING, overridden: 0 })),
-      removes: removes.map((member) => ({ member, ...(evidence && { evidence }) })),
+      removes: removes.map((member) => ({
+        member,
+        ...(evidence && { evidence: native.sha256(evidence) }),
+      })),
       rosterHash: NOTHING,
       policyHash: NOTHING,
       sealedHash: NOTHING,
