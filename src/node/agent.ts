@@ -19,6 +19,7 @@ import type { Host } from '../host/types.ts'
 import type { Home } from '../store/home.ts'
 import type { KeySource } from '../store/key-source.ts'
 import type { OpenedStore } from '../store/open.ts'
+import type { CatchUp } from './catch-up.ts'
 import { openDirect } from './direct.ts'
 import type { Direct } from './direct.ts'
 import { openEventLog } from './events.ts'
@@ -69,6 +70,8 @@ export interface AgentOptions {
   readonly groupKeyHours?: number
   /** Hears how far the collection of waiting mail got. */
   readonly onCollected?: (progress: Progress) => void
+  /** Hears how far a group is that catches up with many epochs. */
+  readonly onCatchUp?: (progress: CatchUp) => void
 }
 
 const now = (): TimeMs => toTimeMs(Date.now())
@@ -116,6 +119,7 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
     open,
     regressed: opened.regressed,
     retention: retentionOf(options),
+    ...(options.onCatchUp !== undefined && { onCatchUp: options.onCatchUp }),
   })
   stack.defer(() => groups.close())
   await direct.start()

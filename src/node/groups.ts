@@ -36,6 +36,8 @@ import { serveGroupSync } from '../handlers/group-sync.ts'
 import type { GroupSync, SyncSource } from '../handlers/group-sync.ts'
 import type { Host } from '../host/types.ts'
 import type { Op, Store } from '../store/types.ts'
+import { watchCatchUp } from './catch-up.ts'
+import type { CatchUp } from './catch-up.ts'
 import type { Direct } from './direct.ts'
 import type { Taken } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
@@ -73,6 +75,8 @@ export interface GroupsOptions {
   readonly regressed: boolean
   /** Keys of past epochs are kept for less than the protocol allows. */
   readonly retention?: Retention
+  /** Hears how far a group is that catches up. */
+  readonly onCatchUp?: (progress: CatchUp) => void
 }
 
 /** All groups of a running node; `group-service.ts` is their face. */
@@ -234,7 +238,11 @@ export class Groups {
     if (group === undefined) return
     const sync = this.#sync
     invariant(sync !== undefined, 'groups run after start')
-    const { host, primitives, now } = this.options
+    const { host, primitives, now, onCatchUp } = this.options
+    if (onCatchUp !== undefined) {
+      const look = watchCatchUp(onCatchUp, now)
+      group.watch(() => look(group.state))
+    }
     this.#running.set(groupId, group)
     this.#syncing.set(groupId, new GroupSyncing(group, { host, sync, primitives, now }))
     this.#neighbours.set(groupId, this.#neighboursOf(group))
