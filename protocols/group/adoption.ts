@@ -10,12 +10,16 @@ import { makeGeneration, openBody } from './keys.ts'
 import { reviewSealed } from './salvage.ts'
 import type { CommitContent } from './mls-engine.ts'
 import { encodePolicy } from './policy.ts'
-import { selectTip, standingOf } from './selection.ts'
+import { isFinal, selectTip, standingOf } from './selection.ts'
 import { checkOf, signAck } from './signed-notes.ts'
 import type { GroupState, HeldEpoch, Listening } from './state.ts'
 import type { GroupKit, GroupTurn } from './turn.ts'
 import { takeVote } from './votes.ts'
 import {
+  ACK_LATE_MS,
+  ACK_SPREAD_MS,
+  ACK_SPREAD_MS_MAX,
+  ACKS_AT_ONCE_MAX,
   BODY_WAIT_MS,
   GENERATION_HOLD_MS,
   GENERATION_LINGER_MS,
@@ -235,11 +239,35 @@ function moveTo(turn: GroupTurn, commitId: CommitId): void {
   turn.ask({ kind: 'changed' })
 }
 
+/**
+ * In larger groups acks are spread over time, so that most see that most have acked and can wait: the next epoch often
+ * comes before. Who has just come in says so at once.
+ */
+function isAckDue(turn: GroupTurn): boolean {
+  const { chain, votes, tip, since, volatile } = turn.state
+  const members = turn.view.roster.size
+  if (members <= ACKS_AT_ONCE_MAX || tip === since) return true
+  const { ackDue } = volatile
+  const [a = 0, b = 0] = turn.draw(2)
+  const share = (a * 256 + b) / 65_536
+  if (ackDue?.tip !== tip) {
+    const spread = Math.min(members * ACK_SPREAD_MS, ACK_SPREAD_MS_MAX)
+    turn.note({ ackDue: { tip, at: Math.round(turn.nowMs + share * spread), isLate: false } })
+    return false
+  }
+  if (turn.nowMs < ackDue.at) return false
+  if (ackDue.isLate || !isFinal(chain, votes, tip)) return true
+  const at = Math.round(turn.nowMs + (1 + share) * ACK_LATE_MS)
+  turn.note({ ackDue: { tip, at, isLate: true } })
+  return false
+}
+
 /** Tells the others which epoch this member has adopted, once nothing newer is selected. */
 export function ackTip(turn: GroupTurn): void {
   const { chain, votes, tip, self, groupId } = turn.state
   if (turn.state.phase !== 'member' || votes.get(self.peer)?.commitId === tip) return
   if (chain.base === tip && nodeOf(chain, tip).record.kind === 'genesis') return
+  if (!isAckDue(turn)) return
   const seq = turn.nextSeq()
   const check = checkOf(turn.primitives, turn.tipEpoch.authenticator)
   const { primitives, secret } = turn.kit

@@ -130,8 +130,22 @@ export function decodeRecord(bytes: Bytes): Decoded<CommitRecord> {
   })
 }
 
-/** Decodes a record and verifies its signature and, for a genesis, its id. */
+/** Records that were verified: the same octets are looked at when they are judged and when they are taken. */
+const verified = new WeakMap<Bytes, Decoded<CommitRecord>>()
+
+/**
+ * Decodes a record and verifies its signature and, for a genesis, its id; the answer is remembered as long as the
+ * octets are held.
+ */
 export function verifyRecord(primitives: Primitives, bytes: Bytes): Decoded<CommitRecord> {
+  const known = verified.get(bytes)
+  if (known !== undefined) return known
+  const record = readRecord(primitives, bytes)
+  verified.set(bytes, record)
+  return record
+}
+
+function readRecord(primitives: Primitives, bytes: Bytes): Decoded<CommitRecord> {
   const record = decodeRecord(bytes)
   if (!record.ok) return record
   const { author, kind, commitId } = record.value

@@ -46,7 +46,7 @@ import { selectTip } from './selection.ts'
 import { reviewSettled } from './settled.ts'
 import { signLeave, verifyLeave } from './signed-notes.ts'
 import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
-import { reviewTombstones, takeRemovalHeard } from './tombstones.ts'
+import { reviewOwnAddition, reviewTombstones, takeRemovalHeard } from './tombstones.ts'
 import { GroupTurn } from './turn.ts'
 import { judge } from './validation.ts'
 import type { Judgement } from './validation.ts'
@@ -293,6 +293,7 @@ function settle(turn: GroupTurn): void {
   reviewSettled(turn)
   reviewLeaves(turn)
   reviewTombstones(turn)
+  if (turn.isActive()) reviewOwnAddition(turn)
   if (!turn.isActive()) return
   startJob(turn) // may move the tip to an epoch that is held
   reviewIntents(turn)
@@ -354,6 +355,7 @@ function wakeAt(kit: GroupKit, state: GroupState): number {
     repairDueAt(state),
     rekeyDueAt(state),
     epochsDueAt(kit, state),
+    volatile.ackDue?.at ?? Number.POSITIVE_INFINITY,
     volatile.comingBack?.dueAt ?? Number.POSITIVE_INFINITY,
     ...openIntents(state).map(({ dueAt = 0 }) => dueAt),
     ...welcomes.map(({ dueAt }) => dueAt),

@@ -3,15 +3,15 @@
 import { invariant } from '../base/errors.ts'
 import { toTimeMs } from '../base/time.ts'
 import { adopt, listenTo } from './adoption.ts'
-import { nodeOf } from './chain.ts'
+import { nodeOf, wasMemberAt } from './chain.ts'
 import { recordCommit } from './commits.ts'
 import type { Job, JobResult } from './jobs.ts'
 import { noteAbsence } from './messages.ts'
 import { selectTip } from './selection.ts'
-import type { GroupEvent } from './state.ts'
+import type { GroupEvent, GroupState } from './state.ts'
 import type { GroupTurn } from './turn.ts'
-import { RESYNC_RETRY_MS, RESYNC_SPREAD_MS } from './types.ts'
-import type { CommitId } from './types.ts'
+import { INFO_GENERATIONS_MAX, RESYNC_RETRY_MS, RESYNC_SPREAD_MS } from './types.ts'
+import type { CommitId, GenerationSecret, MemberRef } from './types.ts'
 import { isMember } from './view.ts'
 
 /** Members that come back at the same time draw from a wider span after each attempt, up to this many times it. */
@@ -61,6 +61,18 @@ function askAgain(turn: GroupTurn, attempts: number): void {
   turn.note({ comingBack: { to, dueAt, attempts: attempts + 1 } })
 }
 
+/** Transport secrets that a member may have, newest first: of generations that did not begin before it was added. */
+export function generationsFor(state: GroupState, ref: MemberRef): GenerationSecret[] {
+  const { chain, tip, generations } = state
+  const current = nodeOf(chain, tip).view.generation
+  const epochOf = (start: CommitId): number => chain.nodes.get(start)?.record.epoch ?? 0
+  return [...generations]
+    .filter(([start]) => start === current || wasMemberAt(chain, ref, start))
+    .sort(([a], [b]) => epochOf(b) - epochOf(a))
+    .slice(0, INFO_GENERATIONS_MAX)
+    .map(([start, { generation }]) => ({ start, tx: generation.tx }))
+}
+
 /** Keeps what a member of the epoch gave. */
 export function takeInfo(
   turn: GroupTurn,
@@ -86,11 +98,19 @@ export function takeResynced(
   if (selectTip(state.chain, state.votes) !== parent || state.held.has(parent)) return
   const { commitId, epoch } = result
   const { view } = nodeOf(state.chain, parent)
-  if (!state.generations.has(view.generation)) listenTo(turn, view.generation, info.tx)
+  for (const { start, tx } of info.generations) {
+    const isOne = state.chain.nodes.get(start)?.view.generation === start
+    if (isOne && !state.generations.has(start)) listenTo(turn, start, tx)
+  }
+  if (!turn.state.generations.has(view.generation)) {
+    askAgain(turn, state.volatile.comingBack?.attempts ?? 0)
+    return
+  }
   recordCommit(turn, { kind: 'resync', parent, bodyKey: info.bodyKey, result })
   const { comingBack, ...volatile } = turn.state.volatile
   invariant(comingBack !== undefined, 'who comes back was on the way')
   turn.change({ since: commitId, volatile })
   noteAbsence(turn)
   adopt(turn, commitId, epoch)
+  turn.ask({ kind: 'wantSync' }) // frames of generations that were not known before
 }

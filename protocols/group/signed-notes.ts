@@ -42,8 +42,19 @@ export function signAck(primitives: Primitives, secret: Bytes, ack: EpochAck): B
   return concat(content, signLabelled(primitives, secret, LABEL_ACK, content))
 }
 
-/** Decodes and verifies an ack. */
+/** Acks that were verified: the same octets are looked at when they are judged and when they are taken. */
+const verified = new WeakMap<Bytes, Decoded<EpochAck>>()
+
+/** Decodes and verifies an ack; the answer is remembered as long as the octets are held. */
 export function verifyAck(primitives: Primitives, bytes: Bytes): Decoded<EpochAck> {
+  const known = verified.get(bytes)
+  if (known !== undefined) return known
+  const ack = readAck(primitives, bytes)
+  verified.set(bytes, ack)
+  return ack
+}
+
+function readAck(primitives: Primitives, bytes: Bytes): Decoded<EpochAck> {
   if (bytes.length !== ACK_BYTES) return refused('CODEC_LENGTH')
   const reader = makeReader(bytes)
   if (reader.u8() !== ACK_VERSION) return refused('CODEC_UNKNOWN_VERSION')

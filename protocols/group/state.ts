@@ -10,6 +10,7 @@ import type { Votes } from './selection.ts'
 import type {
   BranchId,
   CommitId,
+  EntryInfo,
   FrameContent,
   FrameId,
   GroupId,
@@ -229,6 +230,8 @@ export interface Volatile {
   /** Records before the base, until they reach back to genesis. */
   readonly history: ReadonlyMap<CommitId, RecordEntry>
   readonly comingBack?: ComingBack
+  /** When the adopted epoch is acked. */
+  readonly ackDue?: { readonly tip: CommitId; readonly at: number; readonly isLate: boolean }
   /** What became final when, and what has been for SETTLED_MS. */
   readonly settling?: { readonly final: CommitId; readonly at: TimeMs }
   readonly settled?: CommitId
@@ -278,17 +281,6 @@ export type GroupEvent = Moment &
     | { readonly kind: 'jobDone'; readonly job: Job; readonly result: JobResult }
     | { readonly kind: 'joinHandedOff'; readonly commitId: CommitId; readonly peer: PeerId }
   )
-
-/** What a member of an epoch gives another that has to enter it from outside. */
-export interface EntryInfo {
-  /** Signed GroupInfo with external_pub: MLSMessage. */
-  readonly groupInfo: Bytes
-  readonly tree: Bytes
-  /** Opens and seals the commits that follow the epoch: 32 bytes. */
-  readonly bodyKey: Bytes
-  /** Transport secret of the epoch's generation: 32 bytes. */
-  readonly tx: Bytes
-}
 
 /** A message as it is handed over to the agent. */
 export interface Delivered {

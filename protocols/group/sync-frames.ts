@@ -15,6 +15,7 @@ import {
   SEALED_BODY_BYTES_MAX,
   SYNC_CHUNK_BYTES_MAX,
   GROUP_INFO_BYTES_MAX,
+  INFO_GENERATIONS_MAX,
   PROOF_BYTES_MAX,
   SYNC_FRAME_BYTES_MAX,
   SYNC_PROOFS_MAX,
@@ -22,8 +23,7 @@ import {
   SYNC_IDS_MAX,
   SYNC_KNOWN_MAX,
 } from './types.ts'
-import type { EntryInfo } from './state.ts'
-import type { CommitId, FrameId, GroupId, RecordEntry } from './types.ts'
+import type { CommitId, EntryInfo, FrameId, GroupId, RecordEntry } from './types.ts'
 import { SyncFrameSchema } from './wire_pb.ts'
 import type { FailureCode, LogKey as WireKey, SyncFrame as WireFrame } from './wire_pb.ts'
 
@@ -186,8 +186,10 @@ function initOf(frame: SyncFrame): Exclude<Init['frame'], undefined> {
     case 'getInfo':
       return { case: 'getInfo', value: { id: idBytes(frame.commitId) } }
     case 'info': {
-      const { commitId, groupInfo, treeHash, bodyKey, tx } = frame
-      return { case: 'info', value: { id: idBytes(commitId), groupInfo, treeHash, bodyKey, tx } }
+      const { commitId, groupInfo, treeHash, bodyKey } = frame
+      const generations = frame.generations.map(({ start, tx }) => concat(idBytes(start), tx))
+      const value = { id: idBytes(commitId), groupInfo, treeHash, bodyKey, generations }
+      return { case: 'info', value }
     }
     case 'done':
       return { case: 'done', value: {} }
@@ -340,10 +342,16 @@ function readChunk(wire: Value<'body'> | Value<'tree'>): SyncFrame | undefined {
 }
 
 function readInfo(value: Value<'info'>['value']): SyncFrame | undefined {
-  const { id, groupInfo, treeHash, bodyKey, tx } = value
+  const { id, groupInfo, treeHash, bodyKey } = value
   const fits = groupInfo.length > 0 && groupInfo.length <= GROUP_INFO_BYTES_MAX
-  if (!fits || ![id, treeHash, bodyKey, tx].every(isId)) return undefined
-  return { kind: 'info', commitId: toCommitId(id), groupInfo, treeHash, bodyKey, tx }
+  if (!fits || ![id, treeHash, bodyKey].every(isId)) return undefined
+  const count = value.generations.length
+  if (count === 0 || count > INFO_GENERATIONS_MAX) return undefined
+  if (value.generations.some(({ length }) => length !== 2 * ID_BYTES)) return undefined
+  const generations = value.generations.map((one) => {
+    return { start: toCommitId(one.slice(0, ID_BYTES)), tx: one.slice(ID_BYTES) }
+  })
+  return { kind: 'info', commitId: toCommitId(id), groupInfo, treeHash, bodyKey, generations }
 }
 
 function isId(bytes: Bytes): boolean {

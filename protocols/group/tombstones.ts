@@ -5,6 +5,7 @@ import { endMembership } from './adoption.ts'
 import { forkPoint, nodeOf } from './chain.ts'
 import type { ChainNode } from './chain.ts'
 import { verifyRecord } from './commit-record.ts'
+import { refKey } from './ids.ts'
 import { outranks } from './policy.ts'
 import { hasMajorityAt, standingOf } from './selection.ts'
 import { verifyLeave } from './signed-notes.ts'
@@ -78,13 +79,23 @@ function citedBy(
   return cited.ok ? { kind: 'tombstone', bytes, authority: cited.value.author } : undefined
 }
 
+/** Ends the membership of somebody whom void records alone have added: there is no branch for it to wait for. */
+export function reviewOwnAddition(turn: GroupTurn): void {
+  const { chain, votes, self } = turn.state
+  const added = chain.known.get(refKey(self)) ?? []
+  const { voided, tip } = standingOf(chain, votes)
+  if (added.length === 0 || !added.every((id) => voided.has(id))) return
+  if (!nodeOf(chain, tip).view.roster.has(self.peer)) endMembership(turn, 'removed')
+}
+
 /** True if every branch will follow the removal: it is ranked above the removed, or most at the fork voted for it. */
 function isAgreed(turn: GroupTurn, node: ChainNode, authority: MemberRef | undefined): boolean {
   if (authority === undefined) return true
   const { chain, tip, votes, self } = turn.state
   const { commitId } = node.record
-  if (outranks(turn.view.policy, authority, self)) return true
-  return hasMajorityAt(chain, votes, forkPoint(chain, tip, commitId), commitId)
+  const at = forkPoint(chain, tip, commitId)
+  if (outranks(nodeOf(chain, at).view.policy, authority, self)) return true
+  return hasMajorityAt(chain, votes, at, commitId)
 }
 
 /** True if somebody may make the removal here: its author is an admin still, or another one is left. */

@@ -156,6 +156,23 @@ export interface JoinPackage {
   readonly addresses: readonly string[]
 }
 
+/** A transport secret: 32 bytes, and the commit that began its generation. */
+export interface GenerationSecret {
+  readonly start: CommitId
+  readonly tx: Bytes
+}
+
+/** What a member of an epoch gives another that has to enter it from outside. */
+export interface EntryInfo {
+  /** Signed GroupInfo with external_pub: MLSMessage. */
+  readonly groupInfo: Bytes
+  readonly tree: Bytes
+  /** Opens and seals the commits that follow the epoch: 32 bytes. */
+  readonly bodyKey: Bytes
+  /** Transport secrets of the epoch's generation, and of those before it that are still listened to: 1 to 16. */
+  readonly generations: readonly GenerationSecret[]
+}
+
 /* Specification constants. */
 
 export const GROUP_ID_BYTES = 32
@@ -214,6 +231,8 @@ export const SYNC_GET_MAX = 256
 export const SYNC_PROOFS_MAX = 32
 /** Largest GroupInfo. */
 export const GROUP_INFO_BYTES_MAX = 65_536
+/** Transport secrets that a member gives to one that comes back. */
+export const INFO_GENERATIONS_MAX = 16
 /** Commits that a request for records names. */
 export const SYNC_KNOWN_MAX = 64
 /** Octets of a sealed commit or a tree in one frame of group-sync. */
@@ -250,6 +269,13 @@ export const EXPORT_RANK = 'conclave rank'
 
 /* Implementation constants: ours to tune. */
 
+/** In a group of more than this many, acks are spread over time. */
+export const ACKS_AT_ONCE_MAX = 8
+/** By so much for each member, and by so much at most. */
+export const ACK_SPREAD_MS = 40
+export const ACK_SPREAD_MS_MAX: number = 2 * SECOND_MS
+/** An ack of an epoch that most have acked already waits for this long, and is left out if another epoch comes. */
+export const ACK_LATE_MS: number = 20 * SECOND_MS
 /** Settle time D: what a commit is given to reach the others. */
 export const SETTLE_MS = 1_500
 /** Secrets of past epochs are kept this long, however few are: for what was on its way when the next one came. */
@@ -278,9 +304,9 @@ export const SALVAGE_MS_MIN: number = SECOND_MS
 export const SALVAGE_MS_MAX: number = 5 * SECOND_MS
 /** When others are asked for messages that cannot be opened here, counted from the hearing. */
 export const REPAIR_AFTER_MS: readonly number[] = [
-  20 * SECOND_MS,
-  MINUTE_MS,
-  3 * MINUTE_MS,
+  5 * SECOND_MS,
+  30 * SECOND_MS,
+  2 * MINUTE_MS,
   9 * MINUTE_MS,
   27 * MINUTE_MS,
   81 * MINUTE_MS,
@@ -288,7 +314,7 @@ export const REPAIR_AFTER_MS: readonly number[] = [
   12 * HOUR_MS,
 ]
 /** A message is sealed again on request no sooner than this after the last time. */
-export const REPAIR_PAUSE_MS: number = 15 * SECOND_MS
+export const REPAIR_PAUSE_MS: number = 2 * SECOND_MS
 /** A hole from the time of an absence that nothing was held of is awaited for this long. */
 export const MISSED_WAIT_MS: number = 30 * SECOND_MS
 /** A member whose branch lost beyond its held epochs comes back from outside this long after it knew, at most. */

@@ -7,12 +7,19 @@ import { peerIdFromPublicKey } from '../../protocols/base/ids.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { genesisId, NO_PARENT, signRecord } from '../../protocols/group/commit-record.ts'
 import { encodeEntry, frameIdOf, sealFrame } from '../../protocols/group/frame.ts'
-import { toBranchId, toCommitId, toGroupId, toGroupMessageId } from '../../protocols/group/ids.ts'
+import {
+  toBranchId,
+  toCommitId,
+  toFrameId,
+  toGroupId,
+  toGroupMessageId,
+} from '../../protocols/group/ids.ts'
 import { encodeJoinPackage } from '../../protocols/group/join-package.ts'
 import { frameKey, makeGeneration, sealBody } from '../../protocols/group/keys.ts'
 import { signPayload } from '../../protocols/group/payload.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
-import { signAck, signLeave } from '../../protocols/group/signed-notes.ts'
+import { encodeProof } from '../../protocols/group/proof.ts'
+import { signAck, signLeave, signRepair } from '../../protocols/group/signed-notes.ts'
 import { encodeSyncFrame, printOf } from '../../protocols/group/sync-frames.ts'
 import type {
   CommitRecord,
@@ -22,6 +29,7 @@ import type {
 } from '../../protocols/group/types.ts'
 import { policyHash, rosterHash } from '../../protocols/group/view.ts'
 import { portable } from '../../src/crypto/portable.ts'
+import { selections } from './parts/group-selections.ts'
 
 interface Member {
   readonly secret: Bytes
@@ -148,12 +156,17 @@ function records(): unknown {
   }
 }
 
-function notes(): { readonly acks: unknown; readonly leaves: unknown } {
+function notes(): Readonly<Record<'acks' | 'leaves' | 'repairs' | 'proofs', unknown>> {
   const author = { peer: bob.peer, gen: 1 }
   const check = seed('check').slice(0, 16)
   const content = { groupId: GROUP, author, seq: NOW, commitId: adding().commitId, check }
   const ack = signAck(portable, bob.secret, content)
   const leave = signLeave(portable, bob.secret, { groupId: GROUP, author })
+  const frameIds = [toFrameId(seed('lost frame'))]
+  const repair = signRepair(portable, bob.secret, { groupId: GROUP, author, frameIds })
+  const other = signAck(portable, bob.secret, { ...content, commitId: genesis().commitId })
+  const later = signAck(portable, bob.secret, { ...content, seq: NOW + 1 })
+  const proof = proofOf(ack, other)
   return {
     acks: {
       accept: accepts({ 'Bob adopts the commit that added him': ack }),
@@ -177,7 +190,39 @@ function notes(): { readonly acks: unknown; readonly leaves: unknown } {
         ],
       ]),
     },
+    repairs: {
+      accept: accepts({ 'Bob lacks a message': repair }),
+      reject: rejects([
+        ['cut', '§3', 'CODEC_LENGTH', cut(repair)],
+        ['an octet more', '§3', 'CODEC_LENGTH', longer(repair)],
+        ['altered', '§3.4', 'VERIFY_SIGNATURE', flipLast(repair)],
+        [
+          'of no frame',
+          '§3.4',
+          'CODEC_MALFORMED',
+          signRepair(portable, bob.secret, { groupId: GROUP, author, frameIds: [] }),
+        ],
+      ]),
+    },
+    proofs: {
+      accept: accepts({ 'Bob is on two commits at once': proof }),
+      reject: rejects([
+        ['cut', '§3', 'CODEC_LENGTH', cut(proof)],
+        ['altered', '§3.4', 'VERIFY_SIGNATURE', flipLast(proof)],
+        ['one vote twice', '§3.4', 'GROUP_COMMIT_INVALID', proofOf(ack, ack)],
+        ['votes of two times', '§3.4', 'GROUP_COMMIT_INVALID', proofOf(ack, later)],
+        ['a kind without meaning', '§3.4', 'CODEC_UNKNOWN_TYPE', put(proof, 0, 3)],
+      ]),
+    },
   }
+}
+
+function proofOf(one: Bytes, other: Bytes): Bytes {
+  const proof = encodeProof([
+    { kind: 'ack', bytes: one },
+    { kind: 'ack', bytes: other },
+  ])
+  return proof ?? new Uint8Array(0)
 }
 
 const PAYLOAD = {
@@ -256,6 +301,15 @@ function frames(): unknown {
     commit: { kind: 'commit', entry: { record, evidence: [], body: BODY } },
     acks: { kind: 'acks', acks },
     leave: { kind: 'leave', leave: leaves },
+    proof: { kind: 'proof', proof: seed('proof') },
+    repair: {
+      kind: 'repair',
+      repair: signRepair(portable, bob.secret, {
+        groupId: GROUP,
+        author: { peer: bob.peer, gen: 1 },
+        frameIds: [toFrameId(seed('lost frame'))],
+      }),
+    },
   }
   const sealed = Object.entries(contents).map(([comment, content]) => {
     const frame = sealFrame(portable, GENERATION, { hour: HOUR, nonce, content })
@@ -336,6 +390,14 @@ function syncFrames(): unknown {
     logCount: 1,
     logPrint: print,
   })
+  const info = {
+    kind: 'info',
+    commitId: adding().commitId,
+    groupInfo: seed('group info'),
+    treeHash: seed('tree'),
+    bodyKey: seed('body key'),
+    generations: [{ start: genesis().commitId, tx: seed('tx') }],
+  } as const
   return {
     accept: accepts({
       hello,
@@ -345,6 +407,9 @@ function syncFrames(): unknown {
       getRecords: encodeSyncFrame({ kind: 'getRecords', known: [adding().commitId] }),
       records: encodeSyncFrame({ kind: 'records', entries: [entry] }),
       body: encodeSyncFrame({ kind: 'body', commitId: adding().commitId, ...chunk }),
+      acks: encodeSyncFrame({ kind: 'acks', acks: [], proofs: [seed('proof')] }),
+      getInfo: encodeSyncFrame({ kind: 'getInfo', commitId: adding().commitId }),
+      info: encodeSyncFrame(info),
       failure: encodeSyncFrame({ kind: 'failure', code: 'denied', retryAfterMs: 0 }),
     }),
     reject: rejects([
@@ -355,6 +420,24 @@ function syncFrames(): unknown {
         '§3.7',
         'CODEC_MALFORMED',
         encodeSyncFrame({ kind: 'body', commitId: adding().commitId, ...chunk, total: 31 }),
+      ],
+      [
+        'an info with a key that is too short',
+        '§3.7',
+        'CODEC_MALFORMED',
+        encodeSyncFrame({ ...info, bodyKey: cut(info.bodyKey) }),
+      ],
+      [
+        'an info without a transport secret',
+        '§3.7',
+        'CODEC_MALFORMED',
+        encodeSyncFrame({ ...info, generations: [] }),
+      ],
+      [
+        'an info without GroupInfo',
+        '§3.7',
+        'CODEC_MALFORMED',
+        encodeSyncFrame({ ...info, groupInfo: new Uint8Array(0) }),
       ],
     ]),
   }
@@ -389,5 +472,6 @@ export function makeVectors(): unknown {
     frames: frames(),
     joinPackages: joinPackages(),
     syncFrames: syncFrames(),
+    selections: selections(),
   }
 }

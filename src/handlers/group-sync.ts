@@ -29,8 +29,13 @@ import {
   SYNC_IDS_MAX,
   SYNC_PROOFS_MAX,
 } from '../../protocols/group/types.ts'
-import type { EntryInfo } from '../../protocols/group/state.ts'
-import type { CommitId, FrameId, GroupId, RecordEntry } from '../../protocols/group/types.ts'
+import type {
+  CommitId,
+  EntryInfo,
+  FrameId,
+  GroupId,
+  RecordEntry,
+} from '../../protocols/group/types.ts'
 import type { FrameStream, Host, ProtocolOptions } from '../host/types.ts'
 
 /* Implementation constants: ours to tune. */
@@ -423,9 +428,9 @@ async function fetchInfo(asking: Asking, commitId: CommitId): Promise<EntryInfo 
     if (frame.kind === 'info' && frame.commitId === commitId) info = frame
   }
   if (info === undefined) return undefined
-  const { groupInfo, bodyKey, tx, treeHash } = info
+  const { groupInfo, bodyKey, generations, treeHash } = info
   const tree = await fetchWhole(asking({ kind: 'getTree', treeHash }), 'tree')
-  return tree && { groupInfo, bodyKey, tx, tree }
+  return tree && { groupInfo, bodyKey, generations, tree }
 }
 
 async function fetchWhole(

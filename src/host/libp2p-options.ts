@@ -30,6 +30,9 @@ import {
 } from './stream-limits.ts'
 import type { Components, TransportFactory } from './transports.ts'
 
+/** How long an answer to whether this node is public holds. */
+const PUBLIC_MS = 1_000
+
 /** DHT of conclave nodes only. */
 const KAD_PROTOCOL = '/conclave/kad/1.0.0'
 
@@ -158,14 +161,28 @@ function listenAddresses({ listen, relay }: HostOptions): string[] {
   return [...listen, ...Array.from({ length: circuits }, () => '/p2p-circuit')]
 }
 
+/** Answers of the DHT name many peers: whether this node is public is looked up once a second at most. */
+function publicNow(components: Components): () => boolean {
+  let lookedAt = Number.NEGATIVE_INFINITY
+  let isPublicNode = false
+  return () => {
+    const now = performance.now()
+    if (now - lookedAt >= PUBLIC_MS) {
+      isPublicNode = hasPublicAddress(components)
+      lookedAt = now
+    }
+    return isPublicNode
+  }
+}
+
 function dhtInit({ records = [] }: HostOptions, components: Components): KadDHTInit {
+  const isPublicNow = publicNow(components)
   return {
     protocol: KAD_PROTOCOL,
     clientMode: false, // reachability.ts makes it a client once the node is known to be private
     allowQueryWithZeroPeers: true,
     // In a mesh on one machine or network, private addresses are all there is.
-    peerInfoMapper: (peer) =>
-      hasPublicAddress(components) ? removePrivateAddressesMapper(peer) : peer,
+    peerInfoMapper: (peer) => (isPublicNow() ? removePrivateAddressesMapper(peer) : peer),
     validators: Object.fromEntries(records.map((kind) => [kind.namespace, validatorOf(kind)])),
     selectors: Object.fromEntries(
       records.map((kind) => [

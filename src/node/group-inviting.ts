@@ -45,12 +45,12 @@ export async function fetchAdds(
   const taken = new Map<PeerId, Spare>()
   const waiting = [...peers]
   const work = async (): Promise<void> => {
-    for (let peer = waiting.shift(); peer !== undefined; peer = waiting.shift()) {
+    for (;;) {
+      const peer = waiting.shift()
+      if (peer === undefined) return
       try {
-        adds.set(
-          peer,
-          await addOf(ports, peer, signal, (spare) => taken.set(peer as PeerId, spare)),
-        )
+        const add = await addOf(ports, peer, signal, (spare) => taken.set(peer, spare))
+        adds.set(peer, add)
         onFetched()
       } catch (error) {
         failures.set(peer, error)

@@ -8,6 +8,7 @@ import { isAdmin } from '../../protocols/group/policy.ts'
 import type { Vote } from '../../protocols/group/selection.ts'
 import { verifyLeave } from '../../protocols/group/signed-notes.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
+import { ACK_LATE_MS, ACKS_AT_ONCE_MAX } from '../../protocols/group/types.ts'
 import type { CommitId } from '../../protocols/group/types.ts'
 
 /** Digits of a branch that are shown. */
@@ -76,7 +77,7 @@ function placeOf(state: GroupState, peer: PeerId, nowMs: number): Place {
     const next = isAdmin(policy, state.self) ? `remove ${groupId} ${peer} --json` : undefined
     return { ok: false, code: 'GROUP_VOTED_TWICE', fact, ...(next !== undefined && { next }) }
   }
-  const place = votedPlace(state, vote)
+  const place = votedPlace(state, vote, nowMs)
   const heard = heardAgo(vote, nowMs)
   return heard === undefined
     ? place
@@ -117,7 +118,8 @@ function addedAt({ chain, tip }: GroupState, peer: PeerId): CommitId | undefined
 }
 
 /** Its newest vote beside the own tip. */
-function votedPlace({ chain, tip, groupId }: GroupState, { commitId }: Vote): Place {
+function votedPlace(state: GroupState, { commitId }: Vote, nowMs: number): Place {
+  const { chain, tip, groupId } = state
   const next = `info ${groupId} --json`
   const voted = chain.nodes.get(commitId)
   if (voted === undefined) {
@@ -129,8 +131,11 @@ function votedPlace({ chain, tip, groupId }: GroupState, { commitId }: Vote): Pl
   const epochs = (id: CommitId): number =>
     nodeOf(chain, id).record.epoch - nodeOf(chain, at).record.epoch
   if (at === commitId) {
-    const fact = `it is ${plural(epochs(tip), 'epoch')} behind`
-    return { ok: false, code: 'GROUP_BEHIND', fact, data: { behind: epochs(tip) } }
+    const behind = epochs(tip)
+    const fact = isLateFor(state, nowMs)
+      ? `its last word is ${plural(behind, 'epoch')} old, and many members need not say so at once`
+      : `it is ${plural(behind, 'epoch')} behind`
+    return { ok: isLateFor(state, nowMs), code: 'GROUP_BEHIND', fact, data: { behind } }
   }
   if (at === tip) {
     const fact = `it is ${plural(epochs(commitId), 'epoch')} ahead: this node lags`
@@ -139,6 +144,13 @@ function votedPlace({ chain, tip, groupId }: GroupState, { commitId }: Vote): Pl
   const branch = commitId.slice(0, PREFIX_DIGITS)
   const fact = `it is on another branch, ${branch}, forked ${plural(epochs(tip), 'epoch')} ago`
   return { ok: false, code: 'GROUP_FORKED', fact, data: { branch, forkedAgo: epochs(tip) }, next }
+}
+
+/** True while not everybody of a larger group need have said that it is in the newest epoch. */
+function isLateFor({ chain, tip, held }: GroupState, nowMs: number): boolean {
+  const adoptedAt = Math.max(...[...held.values()].map(({ endedAt = 0 }) => endedAt), 0)
+  const { roster } = nodeOf(chain, tip).view
+  return roster.size > ACKS_AT_ONCE_MAX && nowMs - adoptedAt < 2 * ACK_LATE_MS + MINUTE_MS
 }
 
 /** It was a member once, and is not any more. */

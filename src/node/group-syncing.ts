@@ -8,6 +8,7 @@ import { nodeOf, recordsBeyond, removalOf } from '../../protocols/group/chain.ts
 import { reachesBack } from '../../protocols/group/history.ts'
 import { frameIdOf, openFrame, readFrameHead } from '../../protocols/group/frame.ts'
 import { EVERYTHING, printOf } from '../../protocols/group/sync-frames.ts'
+import { generationsFor } from '../../protocols/group/resync.ts'
 import type { SyncHello, SyncInfo } from '../../protocols/group/sync-frames.ts'
 import { FRAME_FUTURE_HOURS_MAX, SYNC_KNOWN_MAX } from '../../protocols/group/types.ts'
 import type { CommitId, RecordEntry } from '../../protocols/group/types.ts'
@@ -302,13 +303,13 @@ async function infoFor(
 ): Promise<SyncInfo | undefined> {
   const { state, view } = group
   const epoch = state.held.get(commitId)
-  const listening = state.generations.get(view.generation)
-  if (commitId !== state.tip || !view.roster.has(peer)) return undefined
-  if (epoch === undefined || listening === undefined) return undefined
+  const gen = view.roster.get(peer)
+  if (commitId !== state.tip || gen === undefined || epoch === undefined) return undefined
   const groupInfo = await group.groupInfo(commitId)
   if (groupInfo === undefined) return undefined
   const { treeHash, bodyKey } = epoch
-  return { groupInfo, treeHash, bodyKey, tx: listening.generation.tx }
+  const generations = generationsFor(state, { peer, gen })
+  return { groupInfo, treeHash, bodyKey, generations }
 }
 
 /** Records up to the one that removed the peer, and nothing else: so it learns that it is out. */

@@ -73,7 +73,7 @@ test('who is on a branch that lost says what it gives up', () => {
     pendingOf({ ...state, volatile: { ...FRESH, comingBack: { ...comingBack, ...more } } })
   assert.equal(at({}), [far, resync])
   assert.equal(at({ attempts: 3 }), [far, `${resync}, asked 3 times`])
-  const info = { groupInfo: NOTHING, tree: NOTHING, bodyKey: NOTHING, tx: NOTHING }
+  const info = { groupInfo: NOTHING, tree: NOTHING, bodyKey: NOTHING, generations: [] }
   assert.equal(at({ info }), [far, 'resync: coming back by a commit from outside'])
 })
 

@@ -6,7 +6,7 @@ import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../protocols/base/time.ts'
 import { toGroupId } from '../../protocols/group/ids.ts'
 import type { Vote } from '../../protocols/group/selection.ts'
 import { signLeave } from '../../protocols/group/signed-notes.ts'
-import type { Change, GroupState, PendingLeave } from '../../protocols/group/state.ts'
+import type { Change, GroupState, HeldEpoch, PendingLeave } from '../../protocols/group/state.ts'
 import { native } from '../../src/crypto/native.ts'
 import { standingIn } from '../../src/node/group-standing.ts'
 import type { Standing } from '../../src/node/group-standing.ts'
@@ -51,6 +51,27 @@ test('who lags is so many epochs behind', () => {
   assert.not.ok(ok)
   assert.is(code, 'GROUP_BEHIND')
   assert.is(fact, 'in ops, here at epoch 3: it is 2 epochs behind, last said so 5 h ago')
+})
+
+test('in a larger group an old word says little while the newest epoch is young', () => {
+  const crowd = Array.from({ length: 40 }, (_, i) => ({ peer: seededPeer(`m${i}`).peer, gen: 1 }))
+  const held = (endedAt: number): GroupState['held'] =>
+    new Map([[madeId('b'), { endedAt } as HeldEpoch]])
+  const commits = [{ id: 'added', adds: [BOB, ...crowd] }, { id: 'b' }, { id: 'c' }]
+  const at = (endedAt: number): Standing =>
+    standing(
+      madeGroup({
+        self: alice,
+        commits,
+        tip: 'c',
+        votes: [[bob.peer, 'added']],
+        change: { held: held(endedAt) },
+      }),
+      bob.peer,
+      HOUR_MS,
+    )
+  assert.equal([at(MADE_AT).ok, at(MADE_AT + HOUR_MS - SECOND_MS).ok], [false, true])
+  assert.match(at(MADE_AT + HOUR_MS).fact, /its last word is 2 epochs old/)
 })
 
 test('who is ahead, or where nobody here has been, says that this node lags', () => {

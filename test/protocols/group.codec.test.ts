@@ -173,7 +173,10 @@ const syncFrame: fc.Arbitrary<SyncFrame> = fc.oneof(
     groupInfo: fc.uint8Array({ minLength: 1, maxLength: 200 }),
     treeHash: id32,
     bodyKey: id32,
-    tx: id32,
+    generations: fc.array(
+      id32.map((id) => ({ start: toCommitId(id), tx: id })),
+      { minLength: 1, maxLength: 16 },
+    ),
   }),
   fc.constant({ kind: 'done' as const }),
   fc.record({

@@ -12,9 +12,15 @@ import { decodeJoinPackage, encodeJoinPackage } from '../../protocols/group/join
 import { frameKey, makeGeneration, openBody } from '../../protocols/group/keys.ts'
 import { verifyPayload } from '../../protocols/group/payload.ts'
 import { decodePolicy, encodePolicy } from '../../protocols/group/policy.ts'
-import { verifyAck, verifyLeave } from '../../protocols/group/signed-notes.ts'
+import { standingOf } from '../../protocols/group/selection.ts'
+import type { Vote } from '../../protocols/group/selection.ts'
+import { verifyProof } from '../../protocols/group/proof.ts'
+import { admit, chainFromGenesis } from '../../protocols/group/chain.ts'
+import type { Chain } from '../../protocols/group/chain.ts'
+import { verifyAck, verifyLeave, verifyRepair } from '../../protocols/group/signed-notes.ts'
 import { decodeSyncFrame, encodeSyncFrame } from '../../protocols/group/sync-frames.ts'
-import type { CommitId } from '../../protocols/group/types.ts'
+import type { PeerId } from '../../protocols/base/ids.ts'
+import type { CommitId, CommitRecord, RecordEntry } from '../../protocols/group/types.ts'
 import { makeVectors } from '../../scripts/vectors/group.ts'
 import { native } from '../../src/crypto/native.ts'
 import { portable } from '../../src/crypto/portable.ts'
@@ -31,6 +37,13 @@ interface Cases {
   readonly accept: readonly Case[]
   readonly reject: readonly Case[]
 }
+interface Selection {
+  readonly comment: string
+  readonly records: readonly string[]
+  readonly votes: readonly (Vote & { readonly peer: PeerId })[]
+  readonly tip: string
+  readonly voided: readonly string[]
+}
 interface Vectors {
   readonly generation: Readonly<Record<'tx' | 'genTag' | 'topic' | 'frameKey', string>> & {
     readonly hour: number
@@ -40,11 +53,14 @@ interface Vectors {
   readonly records: Cases
   readonly acks: Cases
   readonly leaves: Cases
+  readonly repairs: Cases
+  readonly proofs: Cases
   readonly payloads: Cases
   readonly policies: Cases
   readonly frames: Cases
   readonly joinPackages: Cases
   readonly syncFrames: Cases
+  readonly selections: readonly Selection[]
 }
 
 const file = new URL('../../protocols/group/vectors.json', import.meta.url)
@@ -90,6 +106,8 @@ for (const [name, primitives] of BOTH) {
     assertCases(vectors.records, (bytes) => verifyRecord(primitives, bytes))
     assertCases(vectors.acks, (bytes) => verifyAck(primitives, bytes))
     assertCases(vectors.leaves, (bytes) => verifyLeave(primitives, bytes))
+    assertCases(vectors.repairs, (bytes) => verifyRepair(primitives, bytes))
+    assertCases(vectors.proofs, (bytes) => verifyProof(primitives, bytes))
     assertCases(vectors.payloads, (bytes) => verifyPayload(primitives, bytes))
   })
 
@@ -120,6 +138,46 @@ test('structures without keys are taken and refused by name, and encode to what 
   const entry = decodeEntry(hex(vectors.entry))
   assert.is(entry.ok && formatHex(encodeEntry(entry.value)), vectors.entry)
 })
+
+/** Admits records until nothing more fits, in whatever order they are given. */
+function grown(records: readonly CommitRecord[], entries: readonly RecordEntry[]): Chain {
+  const first = entries.find((_, i) => records[i]?.kind === 'genesis')
+  assert.ok(first)
+  const begun = chainFromGenesis(native, first)
+  assert.ok(begun.ok)
+  let chain = begun.value
+  for (let size = 0; size < chain.nodes.size;) {
+    ;({ size } = chain.nodes)
+    for (const [i, record] of records.entries()) {
+      const entry = entries[i]
+      const after = entry && admit(native, chain, record, entry, record.groupId)
+      if (after?.ok === true) chain = after.value
+    }
+  }
+  return chain
+}
+
+for (const { comment, records, votes, tip, voided } of vectors.selections) {
+  test(`selection: ${comment}`, () => {
+    const entries = records
+      .map((one) => decodeEntry(hex(one)))
+      .flatMap((e) => (e.ok ? e.value : []))
+    const decodedRecords = entries.flatMap(({ record }) => {
+      const one = verifyRecord(native, record)
+      return one.ok ? one.value : []
+    })
+    assert.is(decodedRecords.length, records.length)
+    const counted = new Map(votes.map(({ peer, ...vote }) => [peer, vote]))
+    for (const isReversed of [false, true]) {
+      const order = <T>(list: readonly T[]): readonly T[] =>
+        isReversed ? [...list].reverse() : list
+      const chain = grown(order(decodedRecords), order(entries))
+      const standing = standingOf(chain, counted)
+      assert.is(standing.tip, tip)
+      assert.equal([...standing.voided].sort(), [...voided].sort())
+    }
+  })
+}
 
 test('the file is what its generator makes', () => {
   assert.equal(JSON.parse(JSON.stringify(makeVectors())), vectors)

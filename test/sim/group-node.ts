@@ -21,16 +21,18 @@ import type { GroupMachine } from '../../protocols/group/machine.ts'
 import { makeMlsEngine } from '../../protocols/group/mls/engine.ts'
 import type { MlsEngine, OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
-import type {
-  Delivered,
-  EntryInfo,
-  GroupEffect,
-  GroupEvent,
-  GroupState,
-} from '../../protocols/group/state.ts'
+import type { Delivered, GroupEffect, GroupEvent, GroupState } from '../../protocols/group/state.ts'
+import { generationsFor } from '../../protocols/group/resync.ts'
 import { formatHex } from '../../protocols/base/bytes.ts'
 import type { Retention } from '../../protocols/group/turn.ts'
-import type { CommitId, FrameId, GroupId, JoinPackage, View } from '../../protocols/group/types.ts'
+import type {
+  CommitId,
+  EntryInfo,
+  FrameId,
+  GroupId,
+  JoinPackage,
+  View,
+} from '../../protocols/group/types.ts'
 import { native } from '../../src/crypto/native.ts'
 import { sortable } from '../../src/node/direct-rows.ts'
 import { loadGroup } from '../../src/node/group-load.ts'
@@ -444,12 +446,13 @@ export class SimMember {
     const epoch = state?.held.get(commitId)
     if (state?.tip !== commitId || epoch === undefined || !this.view.roster.has(peer))
       return undefined
-    const tx = state.generations.get(this.view.generation)?.generation.tx
+    const gen = this.view.roster.get(peer) ?? 0
     const groupInfo = await this.#jobs?.groupInfo(commitId)
     const key = `${this.#world.groupId}/${formatHex(epoch.treeHash)}`
     const row = await this.#store.get(GROUP_TABLES.tree, key)
-    if (tx === undefined || groupInfo === undefined || row === undefined) return undefined
-    return { groupInfo, tree: unpackRow(row)[0] as Bytes, bodyKey: epoch.bodyKey, tx }
+    if (groupInfo === undefined || row === undefined) return undefined
+    const generations = generationsFor(state, { peer, gen })
+    return { groupInfo, tree: unpackRow(row)[0] as Bytes, bodyKey: epoch.bodyKey, generations }
   }
 
   async #syncWithSomebody(): Promise<void> {
