@@ -13,7 +13,7 @@ import { encodePolicy } from './policy.ts'
 import { isFinal, selectTip, standingOf } from './selection.ts'
 import { checkOf, signAck } from './signed-notes.ts'
 import type { GroupState, HeldEpoch, Listening } from './state.ts'
-import type { GroupKit, GroupTurn, Retention } from './turn.ts'
+import type { GroupKit, GroupTurn } from './turn.ts'
 import { takeVote } from './votes.ts'
 import {
   ACK_LATE_MS,
@@ -26,6 +26,7 @@ import {
   PAST_EPOCHS_MAX,
   PAST_EPOCHS_MS,
   PAST_FINAL_MS,
+  PAST_MS_MIN,
 } from './types.ts'
 import type { CommitId, RecordAdd } from './types.ts'
 
@@ -283,23 +284,10 @@ export function ackTip(turn: GroupTurn): void {
 
 /** Drops the secrets of epochs past their number or their time, and generations that nobody uses any more. */
 export function expireEpochs(turn: GroupTurn): void {
-  const { held, checkpoints, generations, tip } = turn.state
-  const past = [...held]
-    .filter(([commitId]) => commitId !== tip)
-    .map(([commitId, { endedAt = turn.nowMs }]) => ({ commitId, endedAt }))
-    .sort((a, b) => b.endedAt - a.endedAt)
-  const limits = retentionOf(turn.kit)
-  const over = past.filter(
-    ({ commitId, endedAt }, i) =>
-      i >= limits.epochs ||
-      turn.nowMs - endedAt >= (isSettled(turn.state, commitId) ? PAST_FINAL_MS : limits.ms),
-  )
-  const made = [...checkpoints].sort(([, a], [, b]) => b.madeAt - a.madeAt)
-  const spent = made.filter(
-    ([commitId, { madeAt }], i) =>
-      i >= limits.epochs ||
-      turn.nowMs - madeAt >= (isSettled(turn.state, commitId) ? PAST_FINAL_MS : limits.ms),
-  )
+  const { held, checkpoints, generations } = turn.state
+  const isOver = ({ dueAt }: Past): boolean => turn.nowMs >= dueAt
+  const over = pastEpochs(turn.kit, turn.state).filter(isOver)
+  const spent = pastCheckpoints(turn.kit, turn.state).filter(isOver)
   if (over.length > 0 || spent.length > 0) {
     const trees = treesOf(turn)
     const keptEpochs = new Map(held)
@@ -308,7 +296,7 @@ export function expireEpochs(turn: GroupTurn): void {
       keptEpochs.delete(commitId)
       turn.ask({ kind: 'dropEpoch', commitId })
     }
-    for (const [commitId] of spent) {
+    for (const { commitId } of spent) {
       keptCheckpoints.delete(commitId)
       turn.ask({ kind: 'dropCheckpoint', commitId })
     }
@@ -321,9 +309,47 @@ export function expireEpochs(turn: GroupTurn): void {
   expireGenerations(turn, generations)
 }
 
-function retentionOf({ retention }: GroupKit): Retention {
+/** Secrets that are not those of the tip, and when they are over. */
+interface Past {
+  readonly commitId: CommitId
+  readonly dueAt: number
+}
+
+function pastEpochs(kit: GroupKit, state: GroupState): Past[] {
+  const past = [...state.held].filter(([id]) => id !== state.tip)
+  return endsOf(
+    kit,
+    state,
+    past.map(([id, { endedAt = 0 }]) => [id, endedAt]),
+  )
+}
+
+/** A checkpoint has the keys of all that is said in its epoch: once the epoch is entered, its snapshot takes its place. */
+function pastCheckpoints(kit: GroupKit, state: GroupState): Past[] {
+  const made = [...state.checkpoints].map(([id, { madeAt }]): [CommitId, number] => [id, madeAt])
+  const entered = made.filter(([id]) => state.held.has(id))
+  const others = made.filter(([id]) => !state.held.has(id))
+  return [
+    ...entered.map(([commitId, dueAt]) => ({ commitId, dueAt })),
+    ...endsOf(kit, state, others),
+  ]
+}
+
+/** When each of them is over that is past since a time: by number, by time, or once most members are beyond it. */
+function endsOf(
+  { retention }: GroupKit,
+  state: GroupState,
+  past: readonly (readonly [CommitId, number])[],
+): Past[] {
   const { epochs = PAST_EPOCHS_MAX, ms = PAST_EPOCHS_MS } = retention ?? {}
-  return { epochs: Math.min(epochs, PAST_EPOCHS_MAX), ms: Math.min(ms, PAST_EPOCHS_MS) }
+  const keptMs = Math.min(ms, PAST_EPOCHS_MS)
+  const newestFirst = [...past].sort(([, a], [, b]) => b - a)
+  return newestFirst.map(([commitId, since], i) => {
+    if (i >= PAST_EPOCHS_MAX) return { commitId, dueAt: since }
+    const isKept = i < epochs
+    const wishedMs = isSettled(state, commitId) ? Math.min(keptMs, PAST_FINAL_MS) : keptMs
+    return { commitId, dueAt: since + Math.max(isKept ? wishedMs : 0, PAST_MS_MIN) }
+  })
 }
 
 /** True for epochs that no branch will be followed from any more: most members are beyond them, or on another branch. */
@@ -335,16 +361,11 @@ function isSettled({ chain, votes, tip }: GroupState, id: CommitId): boolean {
 
 /** When `expireEpochs` has something to do next. */
 export function epochsDueAt(kit: GroupKit, state: GroupState): number {
-  const limits = retentionOf(kit)
-  const msOf = (id: CommitId): number => (isSettled(state, id) ? PAST_FINAL_MS : limits.ms)
-  const held = [...state.held].map(([id, { endedAt }]) =>
-    endedAt === undefined ? Number.POSITIVE_INFINITY : endedAt + msOf(id),
-  )
-  const made = [...state.checkpoints].map(([id, { madeAt }]) => madeAt + msOf(id))
+  const past = [...pastEpochs(kit, state), ...pastCheckpoints(kit, state)]
   const over = [...state.generations.values()].map(({ endedAt }) =>
     endedAt === undefined ? Number.POSITIVE_INFINITY : endedAt + GENERATION_LINGER_MS,
   )
-  return Math.min(...held, ...made, ...over)
+  return Math.min(...past.map(({ dueAt }) => dueAt), ...over)
 }
 
 function expireGenerations(turn: GroupTurn, generations: ReadonlyMap<CommitId, Listening>): void {

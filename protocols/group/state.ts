@@ -10,6 +10,7 @@ import type { Votes } from './selection.ts'
 import type {
   BranchId,
   CommitId,
+  EntryInfo,
   FrameContent,
   FrameId,
   GroupId,
@@ -280,23 +281,6 @@ export type GroupEvent = Moment &
     | { readonly kind: 'jobDone'; readonly job: Job; readonly result: JobResult }
     | { readonly kind: 'joinHandedOff'; readonly commitId: CommitId; readonly peer: PeerId }
   )
-
-/** A transport secret: 32 bytes, and the commit that began its generation. */
-export interface GenerationSecret {
-  readonly start: CommitId
-  readonly tx: Bytes
-}
-
-/** What a member of an epoch gives another that has to enter it from outside. */
-export interface EntryInfo {
-  /** Signed GroupInfo with external_pub: MLSMessage. */
-  readonly groupInfo: Bytes
-  readonly tree: Bytes
-  /** Opens and seals the commits that follow the epoch: 32 bytes. */
-  readonly bodyKey: Bytes
-  /** Transport secrets of the epoch's generation, and of those before it that are still listened to: 1 to 16. */
-  readonly generations: readonly GenerationSecret[]
-}
 
 /** A message as it is handed over to the agent. */
 export interface Delivered {

@@ -21,16 +21,18 @@ import type { GroupMachine } from '../../protocols/group/machine.ts'
 import { makeMlsEngine } from '../../protocols/group/mls/engine.ts'
 import type { MlsEngine, OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
-import type {
-  Delivered,
-  EntryInfo,
-  GroupEffect,
-  GroupEvent,
-  GroupState,
-} from '../../protocols/group/state.ts'
+import type { Delivered, GroupEffect, GroupEvent, GroupState } from '../../protocols/group/state.ts'
 import { generationsFor } from '../../protocols/group/resync.ts'
 import { formatHex } from '../../protocols/base/bytes.ts'
-import type { CommitId, FrameId, GroupId, JoinPackage, View } from '../../protocols/group/types.ts'
+import type { Retention } from '../../protocols/group/turn.ts'
+import type {
+  CommitId,
+  EntryInfo,
+  FrameId,
+  GroupId,
+  JoinPackage,
+  View,
+} from '../../protocols/group/types.ts'
 import { native } from '../../src/crypto/native.ts'
 import { sortable } from '../../src/node/direct-rows.ts'
 import { loadGroup } from '../../src/node/group-load.ts'
@@ -88,7 +90,7 @@ export class SimMember {
   readonly delivered: Delivered[] = []
   readonly published: Published[] = []
 
-  constructor(world: World, name: string) {
+  constructor(world: World, name: string, retention?: Retention) {
     this.#world = world
     this.name = name
     const { peer, secret } = seededPeer(name)
@@ -99,8 +101,18 @@ export class SimMember {
       primitives: native,
       random: (length) => world.chance.bytes(length),
     })
-    this.#machine = makeGroupMachine({ primitives: native, peer, secret })
+    this.#machine = makeGroupMachine({
+      primitives: native,
+      peer,
+      secret,
+      ...(retention && { retention }),
+    })
     world.members.set(peer, this)
+  }
+
+  /** All that a thief of the opened store would have now. */
+  theft(): Map<string, Bytes> {
+    return new Map(this.#rows)
   }
 
   get isUp(): boolean {
