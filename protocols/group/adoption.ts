@@ -12,7 +12,7 @@ import type { CommitContent } from './mls-engine.ts'
 import { encodePolicy } from './policy.ts'
 import { isFinal, selectTip, standingOf } from './selection.ts'
 import { checkOf, signAck } from './signed-notes.ts'
-import type { GroupState, HeldEpoch, Listening } from './state.ts'
+import type { GroupState, HeldEpoch, Listening, OwedTree } from './state.ts'
 import type { GroupKit, GroupTurn } from './turn.ts'
 import { takeVote } from './votes.ts'
 import {
@@ -20,6 +20,9 @@ import {
   ACK_SPREAD_MS,
   ACK_SPREAD_MS_MAX,
   ACKS_AT_ONCE_MAX,
+  CONTESTED_ACK_MS,
+  CONTESTED_ACK_MS_MAX,
+  OWED_TREES_MAX,
   BODY_WAIT_MS,
   GENERATION_HOLD_MS,
   GENERATION_LINGER_MS,
@@ -134,6 +137,7 @@ export function endMembership(turn: GroupTurn, phase: 'left' | 'removed'): void 
     waiting: new Map(),
     intents: [],
     welcomes: [],
+    owed: [],
     leaves: new Map(),
   })
   turn.ask({ kind: 'changed' })
@@ -149,9 +153,43 @@ function endAll(turn: GroupTurn): Map<CommitId, Listening> {
   return generations
 }
 
+function dropTrees(turn: GroupTurn, before: readonly Bytes[]): void {
+  const left = treesOf(turn)
+  for (const treeHash of before) {
+    if (!left.some((one) => equalBytes(one, treeHash))) turn.ask({ kind: 'dropTree', treeHash })
+  }
+}
+
+/** The tree of an epoch that is over, if a member that this one added by it may still have to fetch it. */
+function owedOf({ state }: GroupTurn, commitId: CommitId): OwedTree | undefined {
+  const epoch = state.held.get(commitId)
+  const isOwn = nodeOf(state.chain, commitId).record.author.peer === state.self.peer
+  return isOwn && epoch !== undefined && awaitsMembers(state, commitId)
+    ? { commitId, treeHash: epoch.treeHash }
+    : undefined
+}
+
+/** True while somebody whom a commit added is a member and has not voted yet. */
+function awaitsMembers({ chain, tip, votes }: GroupState, commitId: CommitId): boolean {
+  const { roster } = nodeOf(chain, tip).view
+  return nodeOf(chain, commitId).record.adds.some(
+    ({ member: { peer, gen } }) => roster.get(peer) === gen && votes.get(peer)?.gen !== gen,
+  )
+}
+
+function reviewOwed(turn: GroupTurn): void {
+  const { owed } = turn.state
+  const left = owed.filter(({ commitId }) => awaitsMembers(turn.state, commitId))
+  if (left.length === owed.length) return
+  const trees = treesOf(turn)
+  turn.change({ owed: left.slice(-OWED_TREES_MAX) })
+  dropTrees(turn, trees)
+}
+
 function treesOf({ state }: GroupTurn): Bytes[] {
   const trees = new Map<string, Bytes>()
-  for (const { treeHash } of [...state.held.values(), ...state.checkpoints.values()]) {
+  const { held, checkpoints, owed } = state
+  for (const { treeHash } of [...held.values(), ...checkpoints.values(), ...owed]) {
     trees.set(treeHash.join(), treeHash)
   }
   return [...trees.values()]
@@ -239,6 +277,13 @@ function moveTo(turn: GroupTurn, commitId: CommitId): void {
   turn.ask({ kind: 'changed' })
 }
 
+/** True if there is a fork that is not decided for good. */
+function isContested({ chain, votes }: GroupState): boolean {
+  const { final } = standingOf(chain, votes)
+  if (chain.forks.length === 0) return false
+  return final === undefined || chain.forks.some((id) => leadsTo(chain, final, id))
+}
+
 /**
  * In larger groups acks are spread over time, so that most see that most have acked and can wait: the next epoch often
  * comes before. Who has just come in says so at once.
@@ -251,7 +296,10 @@ function isAckDue(turn: GroupTurn): boolean {
   const [a = 0, b = 0] = turn.draw(2)
   const share = (a * 256 + b) / 65_536
   if (ackDue?.tip !== tip) {
-    const spread = Math.min(members * ACK_SPREAD_MS, ACK_SPREAD_MS_MAX)
+    // Where branches compete votes are wanted soon; else they are only wanted.
+    const spread = isContested(turn.state)
+      ? Math.min(members * CONTESTED_ACK_MS, CONTESTED_ACK_MS_MAX)
+      : Math.min(members * ACK_SPREAD_MS, ACK_SPREAD_MS_MAX)
     turn.note({ ackDue: { tip, at: Math.round(turn.nowMs + share * spread), isLate: false } })
     return false
   }
@@ -284,6 +332,7 @@ export function ackTip(turn: GroupTurn): void {
 
 /** Drops the secrets of epochs past their number or their time, and generations that nobody uses any more. */
 export function expireEpochs(turn: GroupTurn): void {
+  reviewOwed(turn)
   const { held, checkpoints, generations } = turn.state
   const isOver = ({ dueAt }: Past): boolean => turn.nowMs >= dueAt
   const over = pastEpochs(turn.kit, turn.state).filter(isOver)
@@ -292,6 +341,8 @@ export function expireEpochs(turn: GroupTurn): void {
     const trees = treesOf(turn)
     const keptEpochs = new Map(held)
     const keptCheckpoints = new Map(checkpoints)
+    const owed = over.flatMap(({ commitId }) => owedOf(turn, commitId) ?? [])
+    if (owed.length > 0) turn.change({ owed: [...turn.state.owed, ...owed] })
     for (const { commitId } of over) {
       keptEpochs.delete(commitId)
       turn.ask({ kind: 'dropEpoch', commitId })
@@ -301,10 +352,7 @@ export function expireEpochs(turn: GroupTurn): void {
       turn.ask({ kind: 'dropCheckpoint', commitId })
     }
     turn.change({ held: keptEpochs, checkpoints: keptCheckpoints })
-    const left = treesOf(turn)
-    for (const treeHash of trees) {
-      if (!left.some((one) => equalBytes(one, treeHash))) turn.ask({ kind: 'dropTree', treeHash })
-    }
+    dropTrees(turn, trees)
   }
   expireGenerations(turn, generations)
 }

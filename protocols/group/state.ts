@@ -107,6 +107,12 @@ export interface DueWelcome {
   readonly dueAt: TimeMs
 }
 
+/** A tree that is kept for members that were added and have not said yet that they are in. */
+export interface OwedTree {
+  readonly commitId: CommitId
+  readonly treeHash: Bytes
+}
+
 /** A member that is to be removed, until somebody does it: by its own Leave, or because another branch removed it. */
 export interface PendingLeave {
   /** Its Leave, or the record that removed it. */
@@ -201,6 +207,8 @@ export interface GroupState {
   readonly intentId: number
   readonly leaves: ReadonlyMap<PeerId, PendingLeave>
   readonly welcomes: readonly DueWelcome[]
+  /** Ratchet trees of epochs that are over, which members that this one added have yet to fetch. */
+  readonly owed: readonly OwedTree[]
   readonly waiting: ReadonlyMap<FrameId, Waiting>
   /** By `peer/gen`. */
   readonly authors: ReadonlyMap<string, AuthorOrder>

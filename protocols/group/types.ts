@@ -272,8 +272,13 @@ export const EXPORT_RANK = 'conclave rank'
 /** In a group of more than this many, acks are spread over time. */
 export const ACKS_AT_ONCE_MAX = 8
 /** By so much for each member, and by so much at most. */
-export const ACK_SPREAD_MS = 40
-export const ACK_SPREAD_MS_MAX: number = 2 * SECOND_MS
+export const ACK_SPREAD_MS = 200
+export const ACK_SPREAD_MS_MAX: number = 20 * SECOND_MS
+/** The same where branches compete. */
+export const CONTESTED_ACK_MS = 40
+export const CONTESTED_ACK_MS_MAX: number = 2 * SECOND_MS
+/** Trees kept for members that are to come. */
+export const OWED_TREES_MAX = 64
 /** An ack of an epoch that most have acked already waits for this long, and is left out if another epoch comes. */
 export const ACK_LATE_MS: number = 20 * SECOND_MS
 /** Settle time D: what a commit is given to reach the others. */

@@ -101,6 +101,7 @@ const EMPTY: Omit<GroupState, 'self' | 'chain' | 'genesis' | 'since' | 'tip' | '
   intentId: 0,
   leaves: new Map(),
   welcomes: [],
+  owed: [],
   waiting: new Map(),
   authors: new Map(),
   rekeyedAt: MADE_AT,
