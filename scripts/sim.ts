@@ -9,7 +9,7 @@ import type { Played } from '../test/sim/report.ts'
 import { plan, SCENARIOS } from '../test/sim/script.ts'
 import type { PlanOptions, ScenarioName, Script } from '../test/sim/script.ts'
 import { shrink } from '../test/sim/shrink.ts'
-import type { EngineKind, Violation } from '../test/sim/world.ts'
+import type { EngineKind, Violation } from '../test/sim/cast.ts'
 
 /** A failing run is made smaller for so long. */
 const SHRINK_MS = 60_000

@@ -7,6 +7,7 @@ import { formatDid } from '../protocols/identity/did.ts'
 import { parseApiAddress } from './api/address.ts'
 import { startApi } from './api/server.ts'
 import type { Invocation, Row } from './cli/command.ts'
+import { describeCatchUp } from './cli/progress.ts'
 import { randomBytes } from './crypto/random.ts'
 import type { TransportFactory } from './host/transports.ts'
 import { DEFAULT_LISTEN, openAgent } from './node/agent.ts'
@@ -81,8 +82,11 @@ export async function up(invocation: Invocation, ready: (row: Row) => void): Pro
       'open',
       'mdns',
       'orderWaitMs',
+      'groupKeyEpochs',
+      'groupKeyHours',
     ),
     onCollected: showCollection(invocation),
+    onCatchUp: ({ name, done, of }) => invocation.io.progress?.(describeCatchUp(name, done, of)),
     ...(listen !== undefined && { listen }),
     ...(transports !== undefined && { transports }),
   })

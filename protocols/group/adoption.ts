@@ -12,20 +12,24 @@ import type { CommitContent } from './mls-engine.ts'
 import { encodePolicy } from './policy.ts'
 import { isFinal, selectTip, standingOf } from './selection.ts'
 import { checkOf, signAck } from './signed-notes.ts'
-import type { GroupState, HeldEpoch, Listening } from './state.ts'
-import type { GroupKit, GroupTurn, Retention } from './turn.ts'
+import type { GroupState, HeldEpoch, Listening, OwedTree } from './state.ts'
+import type { GroupKit, GroupTurn } from './turn.ts'
 import { takeVote } from './votes.ts'
 import {
   ACK_LATE_MS,
   ACK_SPREAD_MS,
   ACK_SPREAD_MS_MAX,
   ACKS_AT_ONCE_MAX,
+  CONTESTED_ACK_MS,
+  CONTESTED_ACK_MS_MAX,
+  OWED_TREES_MAX,
   BODY_WAIT_MS,
   GENERATION_HOLD_MS,
   GENERATION_LINGER_MS,
   PAST_EPOCHS_MAX,
   PAST_EPOCHS_MS,
   PAST_FINAL_MS,
+  PAST_MS_MIN,
 } from './types.ts'
 import type { CommitId, RecordAdd } from './types.ts'
 
@@ -133,6 +137,7 @@ export function endMembership(turn: GroupTurn, phase: 'left' | 'removed'): void 
     waiting: new Map(),
     intents: [],
     welcomes: [],
+    owed: [],
     leaves: new Map(),
   })
   turn.ask({ kind: 'changed' })
@@ -148,9 +153,43 @@ function endAll(turn: GroupTurn): Map<CommitId, Listening> {
   return generations
 }
 
+function dropTrees(turn: GroupTurn, before: readonly Bytes[]): void {
+  const left = treesOf(turn)
+  for (const treeHash of before) {
+    if (!left.some((one) => equalBytes(one, treeHash))) turn.ask({ kind: 'dropTree', treeHash })
+  }
+}
+
+/** The tree of an epoch that is over, if a member that this one added by it may still have to fetch it. */
+function owedOf({ state }: GroupTurn, commitId: CommitId): OwedTree | undefined {
+  const epoch = state.held.get(commitId)
+  const isOwn = nodeOf(state.chain, commitId).record.author.peer === state.self.peer
+  return isOwn && epoch !== undefined && awaitsMembers(state, commitId)
+    ? { commitId, treeHash: epoch.treeHash }
+    : undefined
+}
+
+/** True while somebody whom a commit added is a member and has not voted yet. */
+function awaitsMembers({ chain, tip, votes }: GroupState, commitId: CommitId): boolean {
+  const { roster } = nodeOf(chain, tip).view
+  return nodeOf(chain, commitId).record.adds.some(
+    ({ member: { peer, gen } }) => roster.get(peer) === gen && votes.get(peer)?.gen !== gen,
+  )
+}
+
+function reviewOwed(turn: GroupTurn): void {
+  const { owed } = turn.state
+  const left = owed.filter(({ commitId }) => awaitsMembers(turn.state, commitId))
+  if (left.length === owed.length) return
+  const trees = treesOf(turn)
+  turn.change({ owed: left.slice(-OWED_TREES_MAX) })
+  dropTrees(turn, trees)
+}
+
 function treesOf({ state }: GroupTurn): Bytes[] {
   const trees = new Map<string, Bytes>()
-  for (const { treeHash } of [...state.held.values(), ...state.checkpoints.values()]) {
+  const { held, checkpoints, owed } = state
+  for (const { treeHash } of [...held.values(), ...checkpoints.values(), ...owed]) {
     trees.set(treeHash.join(), treeHash)
   }
   return [...trees.values()]
@@ -238,6 +277,13 @@ function moveTo(turn: GroupTurn, commitId: CommitId): void {
   turn.ask({ kind: 'changed' })
 }
 
+/** True if there is a fork that is not decided for good. */
+function isContested({ chain, votes }: GroupState): boolean {
+  const { final } = standingOf(chain, votes)
+  if (chain.forks.length === 0) return false
+  return final === undefined || chain.forks.some((id) => leadsTo(chain, final, id))
+}
+
 /**
  * In larger groups acks are spread over time, so that most see that most have acked and can wait: the next epoch often
  * comes before. Who has just come in says so at once.
@@ -250,7 +296,10 @@ function isAckDue(turn: GroupTurn): boolean {
   const [a = 0, b = 0] = turn.draw(2)
   const share = (a * 256 + b) / 65_536
   if (ackDue?.tip !== tip) {
-    const spread = Math.min(members * ACK_SPREAD_MS, ACK_SPREAD_MS_MAX)
+    // Where branches compete votes are wanted soon; else they are only wanted.
+    const spread = isContested(turn.state)
+      ? Math.min(members * CONTESTED_ACK_MS, CONTESTED_ACK_MS_MAX)
+      : Math.min(members * ACK_SPREAD_MS, ACK_SPREAD_MS_MAX)
     turn.note({ ackDue: { tip, at: Math.round(turn.nowMs + share * spread), isLate: false } })
     return false
   }
@@ -283,47 +332,72 @@ export function ackTip(turn: GroupTurn): void {
 
 /** Drops the secrets of epochs past their number or their time, and generations that nobody uses any more. */
 export function expireEpochs(turn: GroupTurn): void {
-  const { held, checkpoints, generations, tip } = turn.state
-  const past = [...held]
-    .filter(([commitId]) => commitId !== tip)
-    .map(([commitId, { endedAt = turn.nowMs }]) => ({ commitId, endedAt }))
-    .sort((a, b) => b.endedAt - a.endedAt)
-  const limits = retentionOf(turn.kit)
-  const over = past.filter(
-    ({ commitId, endedAt }, i) =>
-      i >= limits.epochs ||
-      turn.nowMs - endedAt >= (isSettled(turn.state, commitId) ? PAST_FINAL_MS : limits.ms),
-  )
-  const made = [...checkpoints].sort(([, a], [, b]) => b.madeAt - a.madeAt)
-  const spent = made.filter(
-    ([commitId, { madeAt }], i) =>
-      i >= limits.epochs ||
-      turn.nowMs - madeAt >= (isSettled(turn.state, commitId) ? PAST_FINAL_MS : limits.ms),
-  )
+  reviewOwed(turn)
+  const { held, checkpoints, generations } = turn.state
+  const isOver = ({ dueAt }: Past): boolean => turn.nowMs >= dueAt
+  const over = pastEpochs(turn.kit, turn.state).filter(isOver)
+  const spent = pastCheckpoints(turn.kit, turn.state).filter(isOver)
   if (over.length > 0 || spent.length > 0) {
     const trees = treesOf(turn)
     const keptEpochs = new Map(held)
     const keptCheckpoints = new Map(checkpoints)
+    const owed = over.flatMap(({ commitId }) => owedOf(turn, commitId) ?? [])
+    if (owed.length > 0) turn.change({ owed: [...turn.state.owed, ...owed] })
     for (const { commitId } of over) {
       keptEpochs.delete(commitId)
       turn.ask({ kind: 'dropEpoch', commitId })
     }
-    for (const [commitId] of spent) {
+    for (const { commitId } of spent) {
       keptCheckpoints.delete(commitId)
       turn.ask({ kind: 'dropCheckpoint', commitId })
     }
     turn.change({ held: keptEpochs, checkpoints: keptCheckpoints })
-    const left = treesOf(turn)
-    for (const treeHash of trees) {
-      if (!left.some((one) => equalBytes(one, treeHash))) turn.ask({ kind: 'dropTree', treeHash })
-    }
+    dropTrees(turn, trees)
   }
   expireGenerations(turn, generations)
 }
 
-function retentionOf({ retention }: GroupKit): Retention {
+/** Secrets that are not those of the tip, and when they are over. */
+interface Past {
+  readonly commitId: CommitId
+  readonly dueAt: number
+}
+
+function pastEpochs(kit: GroupKit, state: GroupState): Past[] {
+  const past = [...state.held].filter(([id]) => id !== state.tip)
+  return endsOf(
+    kit,
+    state,
+    past.map(([id, { endedAt = 0 }]) => [id, endedAt]),
+  )
+}
+
+/** A checkpoint has the keys of all that is said in its epoch: once the epoch is entered, its snapshot takes its place. */
+function pastCheckpoints(kit: GroupKit, state: GroupState): Past[] {
+  const made = [...state.checkpoints].map(([id, { madeAt }]): [CommitId, number] => [id, madeAt])
+  const entered = made.filter(([id]) => state.held.has(id))
+  const others = made.filter(([id]) => !state.held.has(id))
+  return [
+    ...entered.map(([commitId, dueAt]) => ({ commitId, dueAt })),
+    ...endsOf(kit, state, others),
+  ]
+}
+
+/** When each of them is over that is past since a time: by number, by time, or once most members are beyond it. */
+function endsOf(
+  { retention }: GroupKit,
+  state: GroupState,
+  past: readonly (readonly [CommitId, number])[],
+): Past[] {
   const { epochs = PAST_EPOCHS_MAX, ms = PAST_EPOCHS_MS } = retention ?? {}
-  return { epochs: Math.min(epochs, PAST_EPOCHS_MAX), ms: Math.min(ms, PAST_EPOCHS_MS) }
+  const keptMs = Math.min(ms, PAST_EPOCHS_MS)
+  const newestFirst = [...past].sort(([, a], [, b]) => b - a)
+  return newestFirst.map(([commitId, since], i) => {
+    if (i >= PAST_EPOCHS_MAX) return { commitId, dueAt: since }
+    const isKept = i < epochs
+    const wishedMs = isSettled(state, commitId) ? Math.min(keptMs, PAST_FINAL_MS) : keptMs
+    return { commitId, dueAt: since + Math.max(isKept ? wishedMs : 0, PAST_MS_MIN) }
+  })
 }
 
 /** True for epochs that no branch will be followed from any more: most members are beyond them, or on another branch. */
@@ -335,16 +409,11 @@ function isSettled({ chain, votes, tip }: GroupState, id: CommitId): boolean {
 
 /** When `expireEpochs` has something to do next. */
 export function epochsDueAt(kit: GroupKit, state: GroupState): number {
-  const limits = retentionOf(kit)
-  const msOf = (id: CommitId): number => (isSettled(state, id) ? PAST_FINAL_MS : limits.ms)
-  const held = [...state.held].map(([id, { endedAt }]) =>
-    endedAt === undefined ? Number.POSITIVE_INFINITY : endedAt + msOf(id),
-  )
-  const made = [...state.checkpoints].map(([id, { madeAt }]) => madeAt + msOf(id))
+  const past = [...pastEpochs(kit, state), ...pastCheckpoints(kit, state)]
   const over = [...state.generations.values()].map(({ endedAt }) =>
     endedAt === undefined ? Number.POSITIVE_INFINITY : endedAt + GENERATION_LINGER_MS,
   )
-  return Math.min(...held, ...made, ...over)
+  return Math.min(...past.map(({ dueAt }) => dueAt), ...over)
 }
 
 function expireGenerations(turn: GroupTurn, generations: ReadonlyMap<CommitId, Listening>): void {

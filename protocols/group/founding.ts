@@ -264,6 +264,7 @@ function beginOn(
     intentId: 0,
     leaves: new Map(),
     welcomes: [],
+    owed: [],
     waiting: new Map(),
     authors: new Map(),
     rekeyedAt: nowMs,

@@ -7,7 +7,6 @@ import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
 import type { TimeMs } from '../base/time.ts'
 import { idBytes, toBranchId, toCommitId } from './ids.ts'
-import type { EntryInfo } from './state.ts'
 import type {
   CommitContent,
   EngineCode,
@@ -26,7 +25,7 @@ import {
   EXPORT_TRANSPORT,
   TX_BYTES,
 } from './types.ts'
-import type { BranchId, CommitId, FrameId, MemberRef } from './types.ts'
+import type { BranchId, CommitId, EntryInfo, FrameId, MemberRef } from './types.ts'
 
 /** Handles kept in memory for one group; others are restored from their rows. */
 const HANDLES_MAX = 12

@@ -8,10 +8,10 @@ import { recordCommit } from './commits.ts'
 import type { Job, JobResult } from './jobs.ts'
 import { noteAbsence } from './messages.ts'
 import { selectTip } from './selection.ts'
-import type { GenerationSecret, GroupEvent, GroupState } from './state.ts'
+import type { GroupEvent, GroupState } from './state.ts'
 import type { GroupTurn } from './turn.ts'
 import { INFO_GENERATIONS_MAX, RESYNC_RETRY_MS, RESYNC_SPREAD_MS } from './types.ts'
-import type { CommitId, MemberRef } from './types.ts'
+import type { CommitId, GenerationSecret, MemberRef } from './types.ts'
 import { isMember } from './view.ts'
 
 /** Members that come back at the same time draw from a wider span after each attempt, up to this many times it. */

@@ -10,6 +10,7 @@ import type { Votes } from './selection.ts'
 import type {
   BranchId,
   CommitId,
+  EntryInfo,
   FrameContent,
   FrameId,
   GroupId,
@@ -106,6 +107,12 @@ export interface DueWelcome {
   readonly dueAt: TimeMs
 }
 
+/** A tree that is kept for members that were added and have not said yet that they are in. */
+export interface OwedTree {
+  readonly commitId: CommitId
+  readonly treeHash: Bytes
+}
+
 /** A member that is to be removed, until somebody does it: by its own Leave, or because another branch removed it. */
 export interface PendingLeave {
   /** Its Leave, or the record that removed it. */
@@ -200,6 +207,8 @@ export interface GroupState {
   readonly intentId: number
   readonly leaves: ReadonlyMap<PeerId, PendingLeave>
   readonly welcomes: readonly DueWelcome[]
+  /** Ratchet trees of epochs that are over, which members that this one added have yet to fetch. */
+  readonly owed: readonly OwedTree[]
   readonly waiting: ReadonlyMap<FrameId, Waiting>
   /** By `peer/gen`. */
   readonly authors: ReadonlyMap<string, AuthorOrder>
@@ -280,23 +289,6 @@ export type GroupEvent = Moment &
     | { readonly kind: 'jobDone'; readonly job: Job; readonly result: JobResult }
     | { readonly kind: 'joinHandedOff'; readonly commitId: CommitId; readonly peer: PeerId }
   )
-
-/** A transport secret: 32 bytes, and the commit that began its generation. */
-export interface GenerationSecret {
-  readonly start: CommitId
-  readonly tx: Bytes
-}
-
-/** What a member of an epoch gives another that has to enter it from outside. */
-export interface EntryInfo {
-  /** Signed GroupInfo with external_pub: MLSMessage. */
-  readonly groupInfo: Bytes
-  readonly tree: Bytes
-  /** Opens and seals the commits that follow the epoch: 32 bytes. */
-  readonly bodyKey: Bytes
-  /** Transport secrets of the epoch's generation, and of those before it that are still listened to: 1 to 16. */
-  readonly generations: readonly GenerationSecret[]
-}
 
 /** A message as it is handed over to the agent. */
 export interface Delivered {

@@ -23,8 +23,7 @@ import {
   SYNC_IDS_MAX,
   SYNC_KNOWN_MAX,
 } from './types.ts'
-import type { EntryInfo } from './state.ts'
-import type { CommitId, FrameId, GroupId, RecordEntry } from './types.ts'
+import type { CommitId, EntryInfo, FrameId, GroupId, RecordEntry } from './types.ts'
 import { SyncFrameSchema } from './wire_pb.ts'
 import type { FailureCode, LogKey as WireKey, SyncFrame as WireFrame } from './wire_pb.ts'
 

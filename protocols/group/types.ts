@@ -156,6 +156,23 @@ export interface JoinPackage {
   readonly addresses: readonly string[]
 }
 
+/** A transport secret: 32 bytes, and the commit that began its generation. */
+export interface GenerationSecret {
+  readonly start: CommitId
+  readonly tx: Bytes
+}
+
+/** What a member of an epoch gives another that has to enter it from outside. */
+export interface EntryInfo {
+  /** Signed GroupInfo with external_pub: MLSMessage. */
+  readonly groupInfo: Bytes
+  readonly tree: Bytes
+  /** Opens and seals the commits that follow the epoch: 32 bytes. */
+  readonly bodyKey: Bytes
+  /** Transport secrets of the epoch's generation, and of those before it that are still listened to: 1 to 16. */
+  readonly generations: readonly GenerationSecret[]
+}
+
 /* Specification constants. */
 
 export const GROUP_ID_BYTES = 32
@@ -255,12 +272,19 @@ export const EXPORT_RANK = 'conclave rank'
 /** In a group of more than this many, acks are spread over time. */
 export const ACKS_AT_ONCE_MAX = 8
 /** By so much for each member, and by so much at most. */
-export const ACK_SPREAD_MS = 40
-export const ACK_SPREAD_MS_MAX: number = 2 * SECOND_MS
+export const ACK_SPREAD_MS = 200
+export const ACK_SPREAD_MS_MAX: number = 20 * SECOND_MS
+/** The same where branches compete. */
+export const CONTESTED_ACK_MS = 40
+export const CONTESTED_ACK_MS_MAX: number = 2 * SECOND_MS
+/** Trees kept for members that are to come. */
+export const OWED_TREES_MAX = 64
 /** An ack of an epoch that most have acked already waits for this long, and is left out if another epoch comes. */
 export const ACK_LATE_MS: number = 20 * SECOND_MS
 /** Settle time D: what a commit is given to reach the others. */
 export const SETTLE_MS = 1_500
+/** Secrets of past epochs are kept this long, however few are: for what was on its way when the next one came. */
+export const PAST_MS_MIN: number = 3 * SETTLE_MS
 /** How long a committer waits for its first group-sync. */
 export const CATCH_UP_MS: number = 5 * SECOND_MS
 /** How long the next epoch waits at the end of a generation for the frames of it. */

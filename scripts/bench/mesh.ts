@@ -27,6 +27,11 @@ const PHASE_MS = 15_000
 /** After this a round has failed, and whoever is not in by then is measured as missing. */
 const REACH_MS = 15_000
 const JOIN_MS = 60_000
+/** The nodes are calm when they take less than this share of a core for so long; it is awaited for at most so long. */
+const CALM_SHARE = 0.3
+const CALM_STEP_MS = 1_000
+const CALM_MS = 3_000
+const CALM_MS_MAX = 90_000
 /** Between a round and the next: acknowledgements of a commit are still on their way. */
 const PAUSE_MS = { message: 50, commit: 500 }
 /** A restarting node is up for so long, and down for so long. */
@@ -81,17 +86,17 @@ class Mesh implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'conclave-bench-'))
   #groupId = ''
 
-  /** Starts the nodes; each knows where the others listen. */
+  /** Starts the nodes; the first knows where the others listen, and they know the first. */
   async start(count: number): Promise<void> {
     for (let i = 0; i < count; i++) {
       const folder = join(this.#folder, String(i))
       const note = this.#arrivals.note.bind(this.#arrivals)
       this.nodes.push(await MeshNode.start(folder, note))
     }
-    for (const node of this.nodes) {
-      for (const other of this.nodes) {
-        if (other !== node) await node.agent.resolvePeer(other.agent.ready.ticket)
-      }
+    const [first, ...others] = this.nodes
+    for (const other of others) {
+      await first?.agent.resolvePeer(other.agent.ready.ticket)
+      await other.agent.resolvePeer(first?.agent.ready.ticket ?? '')
     }
   }
 
@@ -110,6 +115,19 @@ class Mesh implements AsyncDisposable {
       throw error
     }
     return performance.now() - startedAt
+  }
+
+  /** Waits until the nodes have found each other and have little else to do; answers the milliseconds it took. */
+  async calm(): Promise<number> {
+    const beganAt = performance.now()
+    for (let calmFor = 0; calmFor < CALM_MS && performance.now() - beganAt < CALM_MS_MAX;) {
+      const before = process.cpuUsage()
+      await sleep(CALM_STEP_MS)
+      const { user, system } = process.cpuUsage(before)
+      const isCalm = (user + system) / 1_000 < CALM_STEP_MS * CALM_SHARE
+      calmFor = isCalm ? calmFor + CALM_STEP_MS : 0
+    }
+    return performance.now() - beganAt
   }
 
   /** Those that are in. */
@@ -290,6 +308,8 @@ export async function run(options: readonly string[] = []): Promise<BenchResult>
   console.log(
     `started in ${format(startedMs)} ms, ${members.length} of ${count} in after ${format(joinedMs)} ms`,
   )
+  const calmMs = await mesh.calm()
+  console.log(`calm after ${format(calmMs)} ms`)
   const restarting = members.slice(-Math.max(1, Math.round(members.length * RESTARTING_SHARE)))
   const all: Rounds[] = []
   for (const some of [[], restarting]) {
@@ -326,7 +346,15 @@ export async function run(options: readonly string[] = []): Promise<BenchResult>
     ].join('; '),
   )
   if (first !== undefined) console.log(first)
-  const figures = { nodes: count, startedMs, joinedMs, joined: members.length, mostMiB, looseCount }
+  const figures = {
+    nodes: count,
+    startedMs,
+    joinedMs,
+    calmMs,
+    joined: members.length,
+    mostMiB,
+    looseCount,
+  }
   Object.assign(figures, ...all.map(figuresOf))
   return { bench: 'mesh', ratios: {}, figures: { ...figures, agreed: Number(isOne) } }
 }

@@ -12,6 +12,7 @@ import {
   TIMEOUT,
 } from './command.ts'
 import type { Argument, Command, Invocation } from './command.ts'
+import { describePending, withProgress } from './progress.ts'
 import { cell, cells, duration } from './text.ts'
 
 const FIELDS = ['groupId', 'name', 'epoch', 'members', 'role', 'unread'] as const
@@ -118,7 +119,11 @@ const invite: Command = {
       }),
     }
     const group = argument(invocation, 0)
-    const result = await invocation.client.invite(group, request, deadlineOfNode(invocation))
+    const result = await withProgress(
+      invocation.io,
+      () => describePending(invocation, { group, about: 'invite', otherwise: 'inviting' }),
+      () => invocation.client.invite(group, request, deadlineOfNode(invocation)),
+    )
     invocation.print(result, ({ epoch, added }) => `epoch ${epoch}, added ${cell(added)}`)
   },
 }
@@ -175,7 +180,12 @@ const join: Command = {
   result: FIELDS,
   errors: ['USAGE_INVITATION_UNKNOWN', 'USAGE_AMBIGUOUS'],
   async run(invocation) {
-    const joined = await invocation.client.join(argument(invocation, 0), deadline(invocation))
+    const group = argument(invocation, 0)
+    const joined = await withProgress(
+      invocation.io,
+      () => Promise.resolve('joining: the tree of its members is fetched and checked'),
+      () => invocation.client.join(group, deadline(invocation)),
+    )
     invocation.print(joined, show)
   },
 }

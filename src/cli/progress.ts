@@ -1,5 +1,6 @@
 // Shows that a wait goes on: one line on the terminal, rewritten, and gone at the end. Floor 5.
-import type { Io } from './command.ts'
+import type { Invocation, Io } from './command.ts'
+import { cell } from './text.ts'
 
 /** Waits shorter than this show nothing. */
 export const PROGRESS_AFTER_MS = 700
@@ -35,4 +36,19 @@ export async function withProgress<Result>(
     clearTimeout(timer)
     progress('')
   }
+}
+
+/** The line of a group that follows many epochs; empty once it is there. */
+export function describeCatchUp(name: string, done: number, of: number): string {
+  const count = (number: number): string => number.toLocaleString('en-US')
+  return done >= of ? '' : `group ${cell(name)}: ${count(done)} of ${count(of)} epochs`
+}
+
+/** What is under way in a group of what begins with `about`, as the node says it; `otherwise` where it says nothing. */
+export async function describePending(
+  { client }: Pick<Invocation, 'client'>,
+  { group, about, otherwise }: { group: string; about: string; otherwise: string },
+): Promise<string> {
+  const { pending } = await client.group(group)
+  return pending.find((fact) => fact.startsWith(`${about}: `)) ?? otherwise
 }

@@ -29,8 +29,13 @@ import {
   SYNC_IDS_MAX,
   SYNC_PROOFS_MAX,
 } from '../../protocols/group/types.ts'
-import type { EntryInfo } from '../../protocols/group/state.ts'
-import type { CommitId, FrameId, GroupId, RecordEntry } from '../../protocols/group/types.ts'
+import type {
+  CommitId,
+  EntryInfo,
+  FrameId,
+  GroupId,
+  RecordEntry,
+} from '../../protocols/group/types.ts'
 import type { FrameStream, Host, ProtocolOptions } from '../host/types.ts'
 
 /* Implementation constants: ours to tune. */

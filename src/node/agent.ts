@@ -1,8 +1,10 @@
 // Composes one running node: store, identity, host, direct messages, contacts, events. Floor 3.
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
-import { DAY_MS, toTimeMs } from '../../protocols/base/time.ts'
+import { DAY_MS, HOUR_MS, toTimeMs } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
+import type { Retention } from '../../protocols/group/turn.ts'
+import { PAST_EPOCHS_MAX, PAST_EPOCHS_MS } from '../../protocols/group/types.ts'
 import { formatDid } from '../../protocols/identity/did.ts'
 import { formatFingerprint } from '../../protocols/identity/fingerprint.ts'
 import { toReach } from '../../protocols/identity/reach.ts'
@@ -17,6 +19,7 @@ import type { Host } from '../host/types.ts'
 import type { Home } from '../store/home.ts'
 import type { KeySource } from '../store/key-source.ts'
 import type { OpenedStore } from '../store/open.ts'
+import type { CatchUp } from './catch-up.ts'
 import { openDirect } from './direct.ts'
 import type { Direct } from './direct.ts'
 import { openEventLog } from './events.ts'
@@ -25,6 +28,7 @@ import type { Progress } from './mailbox/collector.ts'
 import { contactRecordKind } from './mailbox/contact-records.ts'
 import { makeGroupService } from './group-service.ts'
 import { Groups } from './groups.ts'
+import { standingIn } from './group-standing.ts'
 import { hostStorage } from './host-storage.ts'
 import { loadIdentity } from './identity-key.ts'
 import type { OwnIdentity } from './identity-key.ts'
@@ -60,8 +64,14 @@ export interface AgentOptions {
   readonly open?: boolean
   readonly mdns?: boolean
   readonly orderWaitMs?: number
+  /** Past epochs of a group whose keys are kept, 0 to 8; 8 if absent. */
+  readonly groupKeyEpochs?: number
+  /** Hours that they are kept, 0 to 24; 24 if absent. */
+  readonly groupKeyHours?: number
   /** Hears how far the collection of waiting mail got. */
   readonly onCollected?: (progress: Progress) => void
+  /** Hears how far a group is that catches up with many epochs. */
+  readonly onCatchUp?: (progress: CatchUp) => void
 }
 
 const now = (): TimeMs => toTimeMs(Date.now())
@@ -108,6 +118,8 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
     secret: identity.secret.reveal(),
     open,
     regressed: opened.regressed,
+    retention: retentionOf(options),
+    ...(options.onCatchUp !== undefined && { onCatchUp: options.onCatchUp }),
   })
   stack.defer(() => groups.close())
   await direct.start()
@@ -127,8 +139,15 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
       if (!(await direct.contacts.isContact(peer))) await direct.contacts.add(peer)
     },
   })
-  const parts = { options, host, identity, direct, events, groups: service }
+  const parts = { options, host, identity, direct, events, groups, service }
   return new RunningAgent(parts, stack.move())
+}
+
+function retentionOf({ groupKeyEpochs, groupKeyHours }: AgentOptions): Retention {
+  return {
+    epochs: groupKeyEpochs ?? PAST_EPOCHS_MAX,
+    ms: groupKeyHours === undefined ? PAST_EPOCHS_MS : groupKeyHours * HOUR_MS,
+  }
 }
 
 async function startHost(
@@ -187,7 +206,8 @@ interface Parts {
   readonly identity: OwnIdentity
   readonly direct: Direct
   readonly events: EventLog
-  readonly groups: GroupService
+  readonly groups: Groups
+  readonly service: GroupService
 }
 
 class RunningAgent implements Agent {
@@ -202,13 +222,13 @@ class RunningAgent implements Agent {
   #closing: Promise<void> | undefined
 
   constructor(parts: Parts, stack: AsyncDisposableStack) {
-    const { host, direct, events, groups, options } = parts
+    const { host, direct, events, service, options } = parts
     this.#parts = parts
     this.#stack = stack
     this.direct = direct.messages
     this.contacts = direct.contacts
     this.events = events
-    this.groups = groups
+    this.groups = service
     this.ready = {
       peerId: host.peerId,
       did: formatDid(host.peerId),
@@ -278,20 +298,19 @@ class RunningAgent implements Agent {
   }
 
   why(peer: PeerId, { signal }: { readonly signal?: AbortSignal } = {}): ReturnType<Agent['why']> {
-    const { host, direct } = this.#parts
+    const { host, direct, groups } = this.#parts
     const sources = {
       host,
       session: (of: PeerId) => direct.messages.session(of),
       custodiansOf: (of: PeerId, until: AbortSignal) => direct.mailboxes.custodiansOf(of, until),
       outbox: () => direct.messages.outbox(),
-      groupsInCommon: async (of: PeerId) => {
-        const common: { name: string; epoch: number }[] = []
-        for (const { groupId, name, epoch } of await this.groups.list()) {
-          const { members } = await this.groups.info(groupId)
-          if (members.some(({ peerId }) => peerId === of)) common.push({ name, epoch })
-        }
-        return common
-      },
+      standings: (of: PeerId) =>
+        groups
+          .all()
+          .filter(({ state }) => state.phase === 'member')
+          .flatMap(({ state }) => {
+            return standingIn(state, of, { primitives: native, nowMs: now() }) ?? []
+          }),
     }
     return explain(sources, peer, signal)
   }

@@ -214,13 +214,14 @@ async function loadAuthors(store: Store, groupId: GroupId): Promise<Map<string, 
 async function loadPlan(
   store: Store,
   groupId: GroupId,
-): Promise<Pick<GroupState, 'intents' | 'leaves' | 'welcomes'>> {
+): Promise<Pick<GroupState, 'intents' | 'leaves' | 'welcomes' | 'owed'>> {
   const row = await store.get(GROUP_TABLES.plan, groupId)
-  if (row === undefined) return { intents: [], leaves: new Map(), welcomes: [] }
-  const [intents, leaves, welcomes] = unpackRow(row) as [
+  if (row === undefined) return { intents: [], leaves: new Map(), welcomes: [], owed: [] }
+  const [intents, leaves, welcomes, owed] = unpackRow(row) as [
     readonly PackedIntent[],
     readonly [PeerId, Bytes, TimeMs, number, PendingLeave['kind']][],
     readonly [CommitId, PeerId, Bytes, TimeMs][],
+    readonly [CommitId, Bytes][],
   ]
   return {
     intents: intents.map(unpackIntent),
@@ -232,6 +233,7 @@ async function loadPlan(
     welcomes: welcomes.map(([commitId, peer, welcome, dueAt]): DueWelcome => {
       return { commitId, peer, welcome, dueAt }
     }),
+    owed: owed.map(([commitId, treeHash]) => ({ commitId, treeHash })),
   }
 }
 

@@ -194,12 +194,18 @@ export function stateRows(before: GroupState | undefined, after: GroupState): Op
     const { view } = nodeOf(chain, chain.base)
     ops.push(put(GROUP_TABLES.base, groupId, pack(chain.base, ...packView(view))))
   }
-  const { intents, leaves, welcomes } = after
-  if (before?.intents !== intents || before.leaves !== leaves || before.welcomes !== welcomes) {
+  const { intents, leaves, welcomes, owed } = after
+  const isSame =
+    before?.intents === intents &&
+    before.leaves === leaves &&
+    before.welcomes === welcomes &&
+    before.owed === owed
+  if (!isSame) {
     const row = pack(
       intents.map(packIntent),
       [...leaves].map(([peer, { bytes, heardAt, gen, kind }]) => [peer, bytes, heardAt, gen, kind]),
       welcomes.map(({ commitId, peer, welcome, dueAt }) => [commitId, peer, welcome, dueAt]),
+      owed.map(({ commitId, treeHash }) => [commitId, treeHash]),
     )
     ops.push(put(GROUP_TABLES.plan, groupId, row))
   }

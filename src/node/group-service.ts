@@ -17,8 +17,10 @@ import type { GroupId, MemberRef } from '../../protocols/group/types.ts'
 import { put } from '../store/types.ts'
 import { weekOf, weeksKept } from './direct-rows.ts'
 import { findGroup, unknownGroup } from './group-argument.ts'
+import { fetchAdds } from './group-inviting.ts'
 import { packRow, unpackRow } from './group-rows.ts'
-import { pendingOf, until } from './group-waits.ts'
+import { pendingOf } from './group-pending.ts'
+import { until } from './group-waits.ts'
 import type { Groups } from './groups.ts'
 import type { RunningGroup } from './running-group.ts'
 import type {
@@ -50,6 +52,11 @@ interface Sent {
   readonly epoch: number
 }
 
+/** How far an invitation is, for who asks meanwhile. */
+interface InviteStage {
+  fact: () => string
+}
+
 /** Makes the service. */
 export function makeGroupService(options: GroupServiceOptions): GroupService {
   return new Service(options)
@@ -60,6 +67,8 @@ class Service implements GroupService {
   readonly #options: GroupServiceOptions
   /** Sends under way, by idempotency key. */
   readonly #keyed = new Map<string, Promise<Sent>>()
+  /** Invitations under way, by group. */
+  readonly #inviting = new Map<string, Set<InviteStage>>()
 
   constructor(options: GroupServiceOptions) {
     this.#groups = options.groups
@@ -111,7 +120,7 @@ class Service implements GroupService {
       members: await Promise.all(members),
       keyAgeSeconds: Math.max(0, Math.floor(ageMs / 1_000)),
       branch: epoch?.branchId ?? '',
-      pending: pendingOf(state),
+      pending: [...this.#invitesOf(groupId), ...pendingOf(state)],
     }
   }
 
@@ -129,11 +138,20 @@ class Service implements GroupService {
       throw new ConclaveError('GROUP_FULL', `${members} members would be, ${MEMBERS_MAX} may`)
     }
     const deadline = deadlineOf(options)
-    const changes = await Promise.all(added.map((peer) => this.#invited(peer, deadline)))
-    if (changes.length > 0) await this.#change(group, changes, deadline)
-    const { epoch } = group.view
-    if (options.until === 'joined') await this.#joined(group, wanted, deadline)
-    return { groupId, epoch, added }
+    const invite: InviteStage = { fact: () => 'invite: to be committed' }
+    const stages = this.#inviting.get(groupId) ?? new Set()
+    this.#inviting.set(groupId, stages.add(invite))
+    try {
+      const changes = await this.#adds(added, invite, deadline)
+      invite.fact = () => `invite: ${changes.length} to be committed`
+      if (changes.length > 0) await this.#change(group, changes, deadline)
+      const { epoch } = group.view
+      if (options.until === 'joined') await this.#joined(group, wanted, invite, deadline)
+      return { groupId, epoch, added }
+    } finally {
+      stages.delete(invite)
+      if (stages.size === 0) this.#inviting.delete(groupId)
+    }
   }
 
   async remove(
@@ -233,6 +251,10 @@ class Service implements GroupService {
     return { groupId }
   }
 
+  #invitesOf(groupId: string): string[] {
+    return [...(this.#inviting.get(groupId) ?? [])].map(({ fact }) => fact())
+  }
+
   #current(): RunningGroup[] {
     return this.#groups.all().filter(isCurrent)
   }
@@ -269,31 +291,22 @@ class Service implements GroupService {
     )
   }
 
-  async #invited(peer: PeerId, signal: AbortSignal): Promise<Change> {
-    const keyPackage = await this.#keyPackageOf(peer, signal)
-    const facts = await this.#groups.engine.readKeyPackage(keyPackage)
-    if (!facts.ok || facts.value.peer !== peer) {
-      throw new ConclaveError('VERIFY_IDENTITY_MISMATCH', `${peer} handed out a false key package`)
-    }
-    return { kind: 'add', peer, keyPackage, ref: facts.value.ref }
-  }
-
-  /** A fresh one if the peer is there or left some with a custodian, else the one in reserve. */
-  async #keyPackageOf(peer: PeerId, signal: AbortSignal): Promise<Bytes> {
+  /** Changes that add these peers; nothing is changed if a single one cannot be had. */
+  async #adds(
+    peers: readonly PeerId[],
+    invite: InviteStage,
+    signal: AbortSignal,
+  ): Promise<Change[]> {
     const { direct } = this.#groups.options
-    try {
-      const wanted = { wantKeyPackage: true, signal }
-      const { keyPackage } = await direct.mailboxes.fetchPrekeys(peer, wanted)
-      if (keyPackage !== undefined) return keyPackage
-    } catch (error) {
-      signal.throwIfAborted()
-      const spare = await this.#groups.spares.take(peer)
-      if (spare === undefined) throw error
-      return spare
+    const { engine, spares } = this.#groups
+    const fetch = async (peer: PeerId, until: AbortSignal): Promise<Bytes | undefined> => {
+      const wanted = { wantKeyPackage: true, signal: until }
+      return (await direct.mailboxes.fetchPrekeys(peer, wanted)).keyPackage
     }
-    throw new ConclaveError('LIMIT_QUOTA', `${peer} hands out no more key packages now`, {
-      hint: 'try again later',
-    })
+    let fetched = 0
+    invite.fact = () => `invite: ${fetched} of ${peers.length} key packages fetched`
+    const onFetched = (): void => void (fetched += 1)
+    return fetchAdds({ fetch, spares, engine }, peers, { signal, onFetched })
   }
 
   /** Asks for changes and waits until a commit that makes them is durable; answers its epoch. */
@@ -323,7 +336,12 @@ class Service implements GroupService {
   }
 
   /** Waits until each peer has said that it is in. */
-  async #joined(group: RunningGroup, peers: readonly PeerId[], signal: AbortSignal): Promise<void> {
+  async #joined(
+    group: RunningGroup,
+    peers: readonly PeerId[],
+    invite: InviteStage,
+    signal: AbortSignal,
+  ): Promise<void> {
     const missing = (): PeerId[] =>
       peers.filter((peer) => {
         const { votes, chain, tip } = group.state
@@ -331,6 +349,13 @@ class Service implements GroupService {
         const gen = group.view.roster.get(peer)
         return gen === undefined || vote?.gen !== gen || !leadsTo(chain, vote.commitId, tip)
       })
+    invite.fact = () => {
+      const due = new Set(group.state.welcomes.map(({ peer }) => peer))
+      const { roster } = group.view
+      const handed = peers.filter((peer) => roster.has(peer) && !due.has(peer)).length
+      const joined = peers.length - missing().length
+      return `invite: ${handed} of ${peers.length} welcomes handed over, ${joined} of ${peers.length} joined`
+    }
     try {
       await until(group, signal, () => missing().length === 0)
     } catch (error) {

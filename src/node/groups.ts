@@ -23,7 +23,7 @@ import type { Identity, MlsEngine } from '../../protocols/group/mls-engine.ts'
 import { encodePolicy, isGroupName } from '../../protocols/group/policy.ts'
 import { printOf } from '../../protocols/group/sync-frames.ts'
 import type { GroupEffect, GroupState } from '../../protocols/group/state.ts'
-import type { GroupKit } from '../../protocols/group/turn.ts'
+import type { GroupKit, Retention } from '../../protocols/group/turn.ts'
 import {
   INLINE_TREE_BYTES_MAX,
   JOIN_ADDRESSES_MAX,
@@ -36,6 +36,8 @@ import { serveGroupSync } from '../handlers/group-sync.ts'
 import type { GroupSync, SyncSource } from '../handlers/group-sync.ts'
 import type { Host } from '../host/types.ts'
 import type { Op, Store } from '../store/types.ts'
+import { watchCatchUp } from './catch-up.ts'
+import type { CatchUp } from './catch-up.ts'
 import type { Direct } from './direct.ts'
 import type { Taken } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
@@ -71,6 +73,10 @@ export interface GroupsOptions {
   readonly open: boolean
   /** The database is older than what this home had seen: keys of its epochs may have been used. */
   readonly regressed: boolean
+  /** Keys of past epochs are kept for less than the protocol allows. */
+  readonly retention?: Retention
+  /** Hears how far a group is that catches up. */
+  readonly onCatchUp?: (progress: CatchUp) => void
 }
 
 /** All groups of a running node; `group-service.ts` is their face. */
@@ -101,14 +107,14 @@ export class Groups {
       spares: SpareKeyPackages
     },
   ) {
-    const { host, primitives, secret, now } = options
+    const { host, primitives, secret, now, retention } = options
     this.options = options
     this.engine = parts.engine
     this.invitations = parts.invitations
     this.spares = parts.spares
     this.#self = parts.self
     this.#keys = parts.keys
-    this.#kit = { primitives, peer: host.peerId, secret }
+    this.#kit = { primitives, peer: host.peerId, secret, ...(retention && { retention }) }
     this.#neighbours = new Neighbours(host)
     this.#gossip = openGossip({ host, primitives, now })
   }
@@ -232,7 +238,11 @@ export class Groups {
     if (group === undefined) return
     const sync = this.#sync
     invariant(sync !== undefined, 'groups run after start')
-    const { host, primitives, now } = this.options
+    const { host, primitives, now, onCatchUp } = this.options
+    if (onCatchUp !== undefined) {
+      const look = watchCatchUp(onCatchUp, now)
+      group.watch(() => look(group.state))
+    }
     this.#running.set(groupId, group)
     this.#syncing.set(groupId, new GroupSyncing(group, { host, sync, primitives, now }))
     this.#neighbours.set(groupId, this.#neighboursOf(group))

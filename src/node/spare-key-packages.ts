@@ -27,6 +27,12 @@ export interface SparesOptions {
   readonly now: () => TimeMs
 }
 
+/** One that was taken. */
+export interface Spare {
+  readonly keyPackage: Bytes
+  readonly fetchedAt: number
+}
+
 /** KeyPackages in reserve. */
 export class SpareKeyPackages {
   readonly #options: SparesOptions
@@ -61,23 +67,32 @@ export class SpareKeyPackages {
   }
 
   /** Takes the one in reserve, durably: it is never used for another group. */
-  async take(peer: PeerId): Promise<Bytes | undefined> {
+  async take(peer: PeerId): Promise<Spare | undefined> {
     const { store, now } = this.#options
     const row = await store.get(TABLE, peer)
     if (row === undefined) return undefined
     const [keyPackage, fetchedAt] = unpackRow(row) as [Bytes, number]
     await store.commit([del(TABLE, peer)])
     this.#fetchedAt.delete(peer)
-    return now() - fetchedAt < SPARE_LIFE_MS ? keyPackage : undefined
+    return now() - fetchedAt < SPARE_LIFE_MS ? { keyPackage, fetchedAt } : undefined
+  }
+
+  /** Puts back one that was taken and not used. */
+  async giveBack(peer: PeerId, spare: Spare): Promise<void> {
+    if (this.#fetchedAt.has(peer)) return // a newer one has come meanwhile
+    await this.#keep(peer, spare)
   }
 
   async #fetch(peer: PeerId, signal: AbortSignal): Promise<void> {
-    const { prekeys, engine, store, now } = this.#options
+    const { prekeys, engine, now } = this.#options
     const { keyPackage } = await prekeys.fetch(peer, { wantKeyPackage: true, signal })
     const facts = keyPackage && (await engine.readKeyPackage(keyPackage))
-    if (facts?.ok !== true || facts.value.peer !== peer) return
-    const fetchedAt = now()
-    await store.commit([put(TABLE, peer, packRow(keyPackage, fetchedAt))])
+    if (keyPackage === undefined || facts?.ok !== true || facts.value.peer !== peer) return
+    await this.#keep(peer, { keyPackage, fetchedAt: now() })
+  }
+
+  async #keep(peer: PeerId, { keyPackage, fetchedAt }: Spare): Promise<void> {
+    await this.#options.store.commit([put(TABLE, peer, packRow(keyPackage, fetchedAt))])
     this.#fetchedAt.set(peer, fetchedAt)
   }
 }

@@ -1,6 +1,7 @@
 // Walks every layer between this node and a peer, past the first failure, and says what it found. Floor 3.
 import type { PeerId } from '../../protocols/base/ids.ts'
 import type { ConnectionFact, DialFact, Host } from '../host/types.ts'
+import type { Standing } from './group-standing.ts'
 import type { OutboxMessage, Why, WhyStep } from './types.ts'
 
 /** All layers together answer within this time. */
@@ -19,7 +20,8 @@ export interface WhySources {
   /** Custodians that the peer named, as far as they can be found. */
   readonly custodiansOf: (peer: PeerId, signal: AbortSignal) => Promise<readonly PeerId[]>
   readonly outbox: () => Promise<readonly OutboxMessage[]>
-  readonly groupsInCommon: (peer: PeerId) => Promise<readonly { name: string; epoch: number }[]>
+  /** Where the peer stands in each group that it shares, or shared, with this agent. */
+  readonly standings: (peer: PeerId) => readonly Standing[]
 }
 
 /** Explains how a peer is or is not reachable. Never throws for what it finds. */
@@ -54,19 +56,15 @@ export async function explain(
   const waiting = (await sources.outbox()).filter((message) => message.to === peer)
   const custodians = await sources.custodiansOf(peer, bound).catch((): PeerId[] => [])
   steps.push(mailboxStep(waiting, custodians))
-  for (const group of await sources.groupsInCommon(peer)) {
-    steps.push(
-      step(
-        'group',
-        true,
-        'GROUP_MEMBER',
-        `both in ${group.name}, here at epoch ${group.epoch}`,
-        group,
-      ),
-    )
-  }
+  const standings = sources.standings(peer)
+  for (const { ok, code, fact, data } of standings) steps.push(step('group', ok, code, fact, data))
   const reachable = reachableBy(connection, custodians)
-  return { peerId: peer, reachable, steps, next: nextCommand(reachable, known, waiting, peer) }
+  // What it lacks in a group comes by itself, once it can be reached.
+  const next =
+    reachable === 'no'
+      ? nextCommand(known, waiting, peer)
+      : standings.find((one) => one.next !== undefined)?.next
+  return { peerId: peer, reachable, steps, next: next ?? null }
 }
 
 function step(
@@ -169,12 +167,10 @@ function mailboxStep(waiting: readonly OutboxMessage[], custodians: readonly Pee
 }
 
 function nextCommand(
-  reachable: Why['reachable'],
   known: readonly string[],
   waiting: readonly OutboxMessage[],
   peer: PeerId,
-): string | null {
-  if (reachable !== 'no') return null
+): string {
   if (known.length === 0) return 'conclave peers --json'
   return waiting.length > 0 ? 'conclave outbox --json' : `conclave ping ${peer} --json`
 }

@@ -2,6 +2,8 @@
 import { readFile } from 'node:fs/promises'
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import { nearest } from '../../protocols/base/nearest.ts'
+import { HOUR_MS } from '../../protocols/base/time.ts'
+import { PAST_EPOCHS_MAX, PAST_EPOCHS_MS } from '../../protocols/group/types.ts'
 import { storeError } from './faults.ts'
 import type { Home } from './home.ts'
 
@@ -33,6 +35,10 @@ export interface Config {
   readonly logLevel?: string
   /** Milliseconds that a hole in a sender's sequence is awaited. */
   readonly orderWaitMs?: number
+  /** Past epochs of a group whose keys are kept: fewer than the protocol's most. */
+  readonly groupKeyEpochs?: number
+  /** Hours that they are kept: fewer than the protocol's most, fractions allowed. */
+  readonly groupKeyHours?: number
 }
 
 type Check = (value: unknown) => boolean
@@ -43,6 +49,11 @@ const isTexts: Check = (value) =>
   Array.isArray(value) && value.length <= 256 && value.every((one) => isText(one))
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+const isUpTo =
+  (most: number): Check =>
+  (value) =>
+    typeof value === 'number' && value >= 0 && value <= most
+const GROUP_KEY_HOURS_MAX = PAST_EPOCHS_MS / HOUR_MS
 const isModule: Check = (value) =>
   isObject(value) &&
   isText(value['module']) &&
@@ -76,6 +87,11 @@ const KEYS: Readonly<Record<keyof Config, readonly [check: Check, form: string]>
     (value) => Number.isSafeInteger(value) && Number(value) >= 0,
     'a whole number of milliseconds',
   ],
+  groupKeyEpochs: [
+    (value) => Number.isInteger(value) && isUpTo(PAST_EPOCHS_MAX)(value),
+    `a whole number from 0 to ${PAST_EPOCHS_MAX}`,
+  ],
+  groupKeyHours: [isUpTo(GROUP_KEY_HOURS_MAX), `a number from 0 to ${GROUP_KEY_HOURS_MAX}`],
 }
 
 /**

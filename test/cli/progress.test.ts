@@ -2,8 +2,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Io } from '../../src/cli/command.ts'
-import { PROGRESS_AFTER_MS, PROGRESS_EVERY_MS, withProgress } from '../../src/cli/progress.ts'
+import type { Client } from '../../src/api/client.ts'
+import type { Invocation, Io } from '../../src/cli/command.ts'
+import { GROUP_COMMANDS } from '../../src/cli/group-commands.ts'
+import {
+  describeCatchUp,
+  describePending,
+  PROGRESS_AFTER_MS,
+  PROGRESS_EVERY_MS,
+  withProgress,
+} from '../../src/cli/progress.ts'
 
 const test = suite('cli · progress')
 
@@ -57,6 +65,51 @@ test('what the work throws is thrown, and the line is cleared', async () => {
   const thrown = await withProgress(ioOf(shown), () => Promise.resolve(''), work).catch(String)
   assert.is(thrown, 'Error: refused')
   assert.equal(shown, [''])
+})
+
+test('a group that catches up is a line with both numbers, and none once it is there', () => {
+  assert.is(describeCatchUp('ops', 412, 1_000), 'group ops: 412 of 1,000 epochs')
+  assert.is(describeCatchUp('ops', 1_000, 1_000), '')
+  assert.is(describeCatchUp('o\u001bps', 0, 20).includes('\u001b'), false)
+})
+
+/** A node that takes its time for invitations and joining, and says how far it is. */
+function slow(pending: readonly string[]): Client {
+  return {
+    group: () => Promise.resolve({ pending }),
+    invite: () => delay(LONG_MS, { groupId: 'a', epoch: 1, added: [] }),
+    join: () => delay(LONG_MS, { groupId: 'a', name: 'ops', epoch: 1, members: 2 }),
+  } as unknown as Client
+}
+
+async function shownBy(name: string, pending: readonly string[]): Promise<string[]> {
+  const shown: string[] = []
+  const command = GROUP_COMMANDS.find((one) => one.name === name)
+  const invocation: Invocation = {
+    args: ['ops', 'bob'],
+    flags: {},
+    home: '',
+    json: false,
+    io: ioOf(shown),
+    client: slow(pending),
+    print: () => undefined,
+  }
+  await command?.run(invocation)
+  return shown
+}
+
+test('an invitation says how many key packages are there, and how many have joined', async () => {
+  const fact = 'invite: 12 of 40 key packages fetched'
+  const shown = await shownBy('group invite', ['rekey: to be committed', fact])
+  assert.match(shown[0] ?? '', /^invite: 12 of 40 key packages fetched, \d s$/)
+  assert.is(shown.at(-1), '')
+  const about = { group: 'ops', about: 'invite', otherwise: 'inviting' }
+  assert.is(await describePending({ client: slow(['rekey: to be committed']) }, about), 'inviting')
+})
+
+test('joining shows itself, too', async () => {
+  const shown = await shownBy('group join', [])
+  assert.match(shown[0] ?? '', /^joining: .*, \d s$/)
 })
 
 test.run()

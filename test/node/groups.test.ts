@@ -182,6 +182,23 @@ test('a contact that is away is invited with a key package from earlier, and joi
   })
 })
 
+test('where one peer is out of reach nobody is invited, and the error names it', async () => {
+  await withCast(async (alice, bob, carol) => {
+    await carol.stop()
+    const { groupId } = await alice.groups.create('ops')
+    const both = [bob.host.peerId, carol.host.peerId]
+    const { message, data } = await rejects(
+      alice.groups.invite(groupId, both),
+      'NETWORK_UNREACHABLE',
+    )
+    assert.match(`${message} ${JSON.stringify(data)}`, carol.host.peerId)
+    assert.not.match(`${message} ${JSON.stringify(data)}`, bob.host.peerId)
+    const { epoch, pending } = await alice.groups.info(groupId)
+    assert.equal([epoch, pending], [0, []])
+    await alice.groups.invite(groupId, [bob.host.peerId], { until: 'joined', timeoutMs: 30_000 })
+  })
+})
+
 test('the invitation of a stranger waits for the agent', async () => {
   await withCast(async (alice, bob) => {
     await bob.contacts.remove(alice.host.peerId)

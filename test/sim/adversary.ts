@@ -17,10 +17,11 @@ import type {
 import { rosterHash } from '../../protocols/group/view.ts'
 import { GROUP_TABLES } from '../../src/node/group-rows.ts'
 import { Chance } from './chance.ts'
+import type { Member } from './cast.ts'
 import { gossip } from './gossip.ts'
 import { SimMember } from './group-node.ts'
 import type { Tables } from './sim-store.ts'
-import { restoreStolen } from './thief.ts'
+import { restoreStolen } from './hoarder.ts'
 
 /** Frames of one flood. */
 const FLOOD = 120
@@ -153,17 +154,17 @@ export class Adversary {
     return signAck(world.primitives, secret, { groupId, author, seq, commitId, check })
   }
 
-  #others(): SimMember[] {
+  #others(): Member[] {
     return [...this.#member.world.members.values()].filter((one) => one !== this.#member)
   }
 
-  #halves(): [SimMember[], SimMember[]] {
+  #halves(): [Member[], Member[]] {
     const others = this.#chance.shuffled(this.#others())
     const middle = others.length >> 1
     return [others.slice(0, middle), others.slice(middle)]
   }
 
-  #tell(content: FrameContent, to: readonly SimMember[]): void {
+  #tell(content: FrameContent, to: readonly Member[]): void {
     const { state, world, nowMs } = this.#member
     if (state === undefined) return
     const { generation: start } = nodeOf(state.chain, state.tip).view
@@ -185,7 +186,7 @@ export async function raiseGhost(
   tables: Tables,
   name: string,
 ): Promise<SimMember | undefined> {
-  const ghost = new SimMember(member.world, name, member.name)
+  const ghost = new SimMember(member.world, name, { identity: member.name })
   ghost.isHonest = false
   ghost.isDeaf = true
   ghost.skewMs = member.skewMs

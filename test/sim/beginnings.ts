@@ -15,13 +15,13 @@ import { describeEpoch } from '../../protocols/group/jobs.ts'
 import type { OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
 import { encodePolicy } from '../../protocols/group/policy.ts'
 import type { GroupEffect, GroupState } from '../../protocols/group/state.ts'
-import type { SimMember } from './group-node.ts'
-import { Violation } from './world.ts'
+import type { Member } from './cast.ts'
+import { Violation } from './cast.ts'
 
 type Begun = Step<GroupState, GroupEffect>
 
 /** Founds the group of a world. */
-export async function foundBy(member: SimMember): Promise<Begun> {
+export async function foundBy(member: Member): Promise<Begun> {
   const { engine, identity, nowMs, kit, world } = member
   const { groupId } = world
   const policy = firstPolicy(member.peer, 'sim')
@@ -37,7 +37,7 @@ export async function foundBy(member: SimMember): Promise<Begun> {
 
 /** Joins by a JoinPackage; undefined where it is for a branch that is known, or for keys that are not there. */
 export async function joinBy(
-  member: SimMember,
+  member: Member,
   bytes: Bytes,
   keyPackages: ReadonlyMap<string, OwnKeyPackage>,
 ): Promise<Begun | undefined> {

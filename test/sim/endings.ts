@@ -9,23 +9,23 @@ import type { CommitId } from '../../protocols/group/types.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
 import { FRESH } from '../../protocols/group/founding.ts'
 import type { Chance } from './chance.ts'
-import type { SimMember } from './group-node.ts'
+import type { Member } from './cast.ts'
 import type { Invariants } from './invariants.ts'
 import { tombstonesOf } from './invariants.ts'
 import type { Said } from './ledger.ts'
-import { Violation } from './world.ts'
-import type { World } from './world.ts'
+import { Violation } from './cast.ts'
+import type { World } from './cast.ts'
 
 /** Permutations that are tried of one member's records and votes. */
 const PERMUTATIONS = 3
 
 /** Members that keep the rules, and are up. */
-function honest(world: World): SimMember[] {
+function honest(world: World): Member[] {
   return [...world.members.values()].filter((one) => one.isHonest && one.state !== undefined)
 }
 
 /** The honest members that take part: those that say so, and those that the others say so of. */
-function present(world: World): SimMember[] {
+function present(world: World): Member[] {
   return honest(world).filter(
     ({ state }) => state?.phase === 'member' || state?.phase === 'leaving',
   )
@@ -47,7 +47,7 @@ export function isTogether(world: World): boolean {
 }
 
 /** What a member still has to do; undefined if nothing. */
-function pendingOf({ state }: SimMember): string | undefined {
+function pendingOf({ state }: Member): string | undefined {
   if (state === undefined) return undefined
   const intent = state.intents.find(
     ({ committedIn, isRoutine }) => committedIn === undefined && isRoutine !== true,
@@ -73,7 +73,7 @@ function checkConvergence(world: World): void {
   const members = present(world)
   const [first] = members
   if (first === undefined) return
-  const print = (one: SimMember): string => {
+  const print = (one: Member): string => {
     const { state, view } = one
     const epoch = state?.held.get(state.tip)
     const keys = epoch && [epoch.authenticator, epoch.treeHash, epoch.bodyKey, epoch.rankKey]
@@ -118,7 +118,7 @@ function checkOrderIndependence(world: World): void {
 }
 
 /** Feeds a member's records and acks to a machine that knows but the base. */
-function selectAgain(world: World, member: SimMember, chance: Chance): string {
+function selectAgain(world: World, member: Member, chance: Chance): string {
   const { peer, secret } = member
   const source = member.demand()
   const machine = makeGroupMachine({ primitives: world.primitives, peer, secret })
@@ -216,7 +216,7 @@ function checkMessages(world: World): void {
 }
 
 /** True while its author answers for a message. What it said before an old backup may be gone with it. */
-function isOwed(author: SimMember, said: Said): boolean {
+function isOwed(author: Member, said: Said): boolean {
   const { state } = author
   return (
     author.isHonest &&
@@ -228,7 +228,7 @@ function isOwed(author: SimMember, said: Said): boolean {
 }
 
 /** True for somebody who was a member when it was said, and is the same member still. */
-function isHearer(one: SimMember, said: Said): boolean {
+function isHearer(one: Member, said: Said): boolean {
   const { state } = one
   return (
     state?.phase === 'member' &&

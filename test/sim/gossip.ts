@@ -1,12 +1,12 @@
 // Gossip between simulated members: a frame goes to all, some of whom forward it.
 import type { Bytes } from '../../protocols/base/bytes.ts'
-import type { SimMember } from './group-node.ts'
+import type { Member } from './cast.ts'
 
 /** Members that a frame is forwarded to by who accepted it. */
 const FORWARDS = 2
 
 /** Gossips a frame to members, who forward what they accept. */
-export function gossip(from: SimMember, frame: Bytes, to: readonly SimMember[]): void {
+export function gossip(from: Member, frame: Bytes, to: readonly Member[]): void {
   const { members, network } = from.world
   for (const other of to) {
     if (other === from || other.isDeaf) continue

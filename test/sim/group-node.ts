@@ -17,16 +17,10 @@ import { makeGroupMachine } from '../../protocols/group/machine.ts'
 import type { GroupMachine } from '../../protocols/group/machine.ts'
 import type { Identity, MlsEngine, OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
 import { generationsFor } from '../../protocols/group/resync.ts'
-import type {
-  Delivered,
-  EntryInfo,
-  GroupEffect,
-  GroupEvent,
-  GroupState,
-} from '../../protocols/group/state.ts'
-import type { GroupKit } from '../../protocols/group/turn.ts'
+import type { Delivered, GroupEffect, GroupEvent, GroupState } from '../../protocols/group/state.ts'
+import type { GroupKit, Retention } from '../../protocols/group/turn.ts'
 import { INLINE_TREE_BYTES_MAX } from '../../protocols/group/types.ts'
-import type { CommitId, FrameId, View } from '../../protocols/group/types.ts'
+import type { CommitId, EntryInfo, FrameId, View } from '../../protocols/group/types.ts'
 import { isTimely } from '../../src/handlers/group.ts'
 import { GroupHistory } from '../../src/node/group-history.ts'
 import { loadGroup } from '../../src/node/group-load.ts'
@@ -51,10 +45,14 @@ import { deliveredIn, epochRowsOf } from './member-rows.ts'
 import { MemberSync } from './member-sync.ts'
 import { copyTables, SimStore } from './sim-store.ts'
 import type { Tables } from './sim-store.ts'
-import type { World } from './world.ts'
+import type { CrashPoint, Member, Published, World } from './cast.ts'
 
-/** Where a step is cut short: nothing of it is durable; all of it is, and nothing done; or some is done. */
-export type CrashPoint = 'before' | 'after' | 'between'
+/** How a member may differ from others. */
+export interface MemberOptions {
+  /** Whose keys it has, where it is a copy of another. */
+  readonly identity?: string
+  readonly retention?: Retention
+}
 
 /** A crash that waits for its step. */
 interface Fuse {
@@ -69,7 +67,7 @@ const TIMER_MS_MAX = 600_000
 /** How long an engine job takes at most, in virtual time. */
 const JOB_MS_MAX = 20
 
-export class SimMember {
+export class SimMember implements Member {
   readonly name: string
   readonly peer: PeerId
   readonly secret: Bytes
@@ -106,9 +104,9 @@ export class SimMember {
   restores = 0
   /** What its agent got, as its rows say. */
   delivered: Delivered[] = []
-  readonly published: Bytes[] = []
+  readonly published: Published[] = []
 
-  constructor(world: World, name: string, identity: string = name) {
+  constructor(world: World, name: string, { identity = name, retention }: MemberOptions = {}) {
     this.world = world
     this.name = name
     const { peer, secret } = seededPeer(identity)
@@ -117,7 +115,7 @@ export class SimMember {
     this.chance = world.chance.fork(`member ${name}`)
     this.#store = this.#storeOver(new Map<string, Map<string, Bytes>>())
     this.engine = world.ledger.watch(world.makeEngine(this.chance.fork('engine')), peer)
-    this.#machine = makeGroupMachine({ primitives: world.primitives, peer, secret })
+    this.#machine = makeGroupMachine({ ...this.kit, ...(retention && { retention }) })
     this.sync = new MemberSync(world, this, this.chance.fork('sync'))
     if (identity === name) world.members.set(peer, this)
     else world.ghosts.push(this)
@@ -479,7 +477,7 @@ export class SimMember {
   }
 
   async #publish(start: CommitId, frame: Bytes): Promise<void> {
-    this.published.push(frame)
+    this.published.push({ by: this.peer, frame })
     const listening = this.demand().generations.get(start)
     const content = listening && openFrame(this.world.primitives, listening.generation, frame)
     if (content?.ok !== true) return

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import type { Change } from '../../protocols/group/state.ts'
 import { SimMember } from './group-node.ts'
 import { makeWorld } from './world.ts'
-import type { World } from './world.ts'
+import type { World } from './cast.ts'
 
 const test = suite('sim · group')
 

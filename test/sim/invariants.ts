@@ -24,11 +24,11 @@ import type { CommitId, FrameContent, Payload } from '../../protocols/group/type
 import { loadGroup } from '../../src/node/group-load.ts'
 import { GROUP_TABLES } from '../../src/node/group-rows.ts'
 import type { Chance } from './chance.ts'
-import type { SimMember } from './group-node.ts'
+import type { Member } from './cast.ts'
 import { copyTables, SimStore } from './sim-store.ts'
-import { Hoarders, restoreStolen } from './thief.ts'
-import { Violation } from './world.ts'
-import type { StepTaken, Watcher, World } from './world.ts'
+import { Hoarders, restoreStolen } from './hoarder.ts'
+import { Violation } from './cast.ts'
+import type { StepTaken, Watcher, World } from './cast.ts'
 
 /** Clocks are read when something happens, or a timer ends; nothing is wiped in between. */
 const EXPIRY_SLACK_MS: number = 15 * MINUTE_MS
@@ -61,7 +61,7 @@ export class Invariants implements Watcher {
   readonly #world: World
   readonly #chance: Chance
   readonly #hoarders: Hoarders
-  readonly #accounts = new Map<SimMember, Account>()
+  readonly #accounts = new Map<Member, Account>()
   /** What every holder of an epoch agrees on. */
   readonly #epochs = new Map<CommitId, { readonly by: string; readonly print: string }>()
   readonly #keysUsed = new Map<string, string>()
@@ -69,7 +69,7 @@ export class Invariants implements Watcher {
   readonly #parents = new Map<CommitId, CommitId>()
   readonly #children = new Map<CommitId, number>()
   /** Whom members knew to be removed when they last began to seal. */
-  readonly #knownAtSeal = new Map<SimMember, Map<PeerId, number>>()
+  readonly #knownAtSeal = new Map<Member, Map<PeerId, number>>()
   /** Commits that somebody honest saw to be final, and to stay so. */
   readonly finals: Set<CommitId> = new Set<CommitId>()
   readonly settled: Map<CommitId, string> = new Map<CommitId, string>()
@@ -102,7 +102,7 @@ export class Invariants implements Watcher {
     await this.#checkStolen(member, after)
   }
 
-  async publishing(member: SimMember, frame: Bytes, content: FrameContent): Promise<void> {
+  async publishing(member: Member, frame: Bytes, content: FrameContent): Promise<void> {
     const { ledger } = this.#world
     ledger.published.push({ by: member.peer, frame, content })
     if (content.kind === 'commit') ledger.tally.commits += 1
@@ -114,7 +114,7 @@ export class Invariants implements Watcher {
   }
 
   /** 14: what a restart reads back is what was there; nothing that was accepted is gone. */
-  restarted(member: SimMember, last: GroupState, delivered: readonly Delivered[]): void {
+  restarted(member: Member, last: GroupState, delivered: readonly Delivered[]): void {
     if (!member.isHonest) return
     sameState(member, last, member.demand())
     if (member.delivered.length < delivered.length) {
@@ -123,7 +123,7 @@ export class Invariants implements Watcher {
   }
 
   /** The accounts begin anew with rows of another time. */
-  restored(member: SimMember): void {
+  restored(member: Member): void {
     this.#accounts.delete(member)
   }
 
@@ -150,7 +150,7 @@ export class Invariants implements Watcher {
 
   /** 13 */
   #checkBounds(
-    member: SimMember,
+    member: Member,
     { held, checkpoints, waiting, intents, chain, volatile }: GroupState,
   ): void {
     const over = (what: string, count: number, most: number): void => {
@@ -189,7 +189,7 @@ export class Invariants implements Watcher {
   }
 
   /** 1, 8: whoever holds an epoch holds the same as all others, also by a checkpoint. */
-  #checkEpochs(member: SimMember, before: GroupState, after: GroupState): void {
+  #checkEpochs(member: Member, before: GroupState, after: GroupState): void {
     for (const [id, epoch] of after.held) {
       if (before.held.has(id)) continue
       const { branchId, bodyKey, rankKey, authenticator, treeHash } = epoch
@@ -233,14 +233,14 @@ export class Invariants implements Watcher {
   }
 
   /** 10, later: what has been final for long does not lose. What is final may, as long as votes are under way. */
-  #noteFinal(member: SimMember, { chain, votes, volatile }: GroupState): void {
+  #noteFinal(member: Member, { chain, votes, volatile }: GroupState): void {
     const { final } = standingOf(chain, votes)
     if (final !== undefined) this.finals.add(final)
     if (volatile.settled !== undefined) this.settled.set(volatile.settled, member.name)
   }
 
   /** 7 */
-  #checkNonce(member: SimMember, frame: Bytes): void {
+  #checkNonce(member: Member, frame: Bytes): void {
     const head = readFrameHead(frame)
     if (!head.ok) throw new Violation('nonce uniqueness', `${member.name} publishes no frame`)
     const name = formatHex(frame.subarray(0, 25)) // version, tag, hour, nonce
@@ -253,7 +253,7 @@ export class Invariants implements Watcher {
   }
 
   /** 7 */
-  #checkKey(member: SimMember, message: Bytes): void {
+  #checkKey(member: Member, message: Bytes): void {
     const sealed = this.#world.ledger.sealedOf(message)
     if (sealed === undefined) {
       throw new Violation('key uniqueness', `${member.name} publishes what it never sealed`)
@@ -268,7 +268,7 @@ export class Invariants implements Watcher {
 
   /** 5: who is known to be removed neither hears nor can open what is said. */
   async #checkReaders(
-    member: SimMember,
+    member: Member,
     content: Extract<FrameContent, { kind: 'app' }>,
   ): Promise<void> {
     const state = member.demand()
@@ -295,7 +295,7 @@ export class Invariants implements Watcher {
   }
 
   /** 14: rows say what the state says. */
-  async #checkRows(member: SimMember, after: GroupState): Promise<void> {
+  async #checkRows(member: Member, after: GroupState): Promise<void> {
     const { primitives, groupId } = this.#world
     const loaded = await loadGroup(new SimStore(copyTables(member.tables)), primitives, groupId)
     if (loaded === undefined) throw new Violation('restart equivalence', `${member.name}: no rows`)
@@ -303,7 +303,7 @@ export class Invariants implements Watcher {
   }
 
   /** 6: a stolen store opens nothing that its member had read. */
-  async #checkStolen(member: SimMember, { held }: GroupState): Promise<void> {
+  async #checkStolen(member: Member, { held }: GroupState): Promise<void> {
     const { engine, epochs } = await restoreStolen(this.#world, member.tables, member.identity)
     const byBranch = new Map([...held].map(([id, { branchId }]) => [branchId, epochs.get(id)]))
     const read = new Set(member.delivered.map(({ payload }) => nameOf(payload)))
@@ -326,7 +326,7 @@ function nameOf({ author, n }: Payload): string {
   return `${refKey(author)}/${n}`
 }
 
-function count(account: Account, member: SimMember, { payload, late }: Delivered): void {
+function count(account: Account, member: Member, { payload, late }: Delivered): void {
   const name = nameOf(payload)
   if (account.seen.has(name)) {
     const { joins, restores } = member
@@ -343,7 +343,7 @@ function count(account: Account, member: SimMember, { payload, late }: Delivered
 }
 
 /** 6: rows of secrets are those of epochs within the bound, and no others. */
-function checkRetention(member: SimMember, { held, checkpoints, tip }: GroupState): void {
+function checkRetention(member: Member, { held, checkpoints, tip }: GroupState): void {
   const fail = (text: string): never => {
     throw new Violation('forward secrecy', `${member.name} ${text}`)
   }
@@ -366,7 +366,7 @@ function checkRetention(member: SimMember, { held, checkpoints, tip }: GroupStat
 }
 
 /** 14: what is durable is everything but what a restart may forget. */
-function sameState(member: SimMember, a: GroupState, b: GroupState): void {
+function sameState(member: Member, a: GroupState, b: GroupState): void {
   const isSame = (key: keyof GroupState): boolean =>
     key === 'chain'
       ? a.chain.base === b.chain.base && isDeepStrictEqual(a.chain.nodes, b.chain.nodes)

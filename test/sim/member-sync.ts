@@ -10,8 +10,8 @@ import { EVERYTHING } from '../../protocols/group/sync-frames.ts'
 import type { CommitId, RecordEntry } from '../../protocols/group/types.ts'
 import type { GroupLog } from '../../src/node/group-log.ts'
 import type { Chance } from './chance.ts'
-import type { SimMember } from './group-node.ts'
-import type { World } from './world.ts'
+import type { Member } from './cast.ts'
+import type { World } from './cast.ts'
 
 /** Members asked for an EntryInfo, one after another. */
 const INFO_PEERS_MAX = 4
@@ -24,14 +24,14 @@ type Access = 'everything' | { readonly untilEpoch: number; readonly removal: Co
 /** The syncs of one member, one at a time. */
 export class MemberSync {
   readonly #world: World
-  readonly #member: SimMember
+  readonly #member: Member
   readonly #chance: Chance
   readonly #wanted = new Set<PeerId>()
   #anyone = false
   #isRunning = false
   #life = 0
 
-  constructor(world: World, member: SimMember, chance: Chance) {
+  constructor(world: World, member: Member, chance: Chance) {
     this.#world = world
     this.#member = member
     this.#chance = chance
@@ -85,11 +85,11 @@ export class MemberSync {
     this.#later(2 * this.#world.network.delay(), () => this.#greet(other))
   }
 
-  #choose(): SimMember | undefined {
+  #choose(): Member | undefined {
     const { state } = this.#member
     const { members, network } = this.#world
     if (state === undefined) return undefined
-    const isNear = (other: SimMember): boolean =>
+    const isNear = (other: Member): boolean =>
       other !== this.#member && other.isUp && network.connects(this.#member.name, other.name)
     const [named] = this.#wanted
     if (named !== undefined) {
@@ -106,7 +106,7 @@ export class MemberSync {
   }
 
   /** True while both are there and the stream holds. */
-  #holds(other: SimMember): boolean {
+  #holds(other: Member): boolean {
     const { network } = this.#world
     return (
       this.#member.state !== undefined &&
@@ -123,7 +123,7 @@ export class MemberSync {
   }
 
   /** The hello, and the frames that are missing. */
-  async #greet(other: SimMember): Promise<void> {
+  async #greet(other: Member): Promise<void> {
     const [own, theirs] = [this.#member.state, other.state]
     if (!this.#holds(other) || own === undefined || theirs === undefined) return this.#end(false)
     const access = accessOf(theirs, this.#member.peer)
@@ -145,7 +145,7 @@ export class MemberSync {
     this.#later(2 * this.#world.network.delay(), () => this.#fetchRecords(other))
   }
 
-  async #fetchRecords(other: SimMember): Promise<void> {
+  async #fetchRecords(other: Member): Promise<void> {
     const [own, theirs] = [this.#member.state, other.state]
     if (!this.#holds(other) || own === undefined || theirs === undefined) return this.#end(false)
     const access = accessOf(theirs, this.#member.peer)
@@ -170,7 +170,7 @@ export class MemberSync {
   }
 
   /** A tip without this member tells it that it was removed. */
-  async #showTip(other: SimMember, tip: CommitId): Promise<void> {
+  async #showTip(other: Member, tip: CommitId): Promise<void> {
     const seen = this.#member.state?.chain.nodes.get(tip)
     if (seen?.view.roster.has(this.#member.peer) !== false) return
     await this.#member.hear({ kind: 'removalHeard', peer: other.peer, removal: tip })
@@ -194,7 +194,7 @@ export class MemberSync {
     this.#later(2 * network.delay(), askNext)
   }
 
-  async #fetchBodies(other: SimMember): Promise<void> {
+  async #fetchBodies(other: Member): Promise<void> {
     const [own, theirs] = [this.#member.state, other.state]
     if (!this.#holds(other) || own === undefined || theirs === undefined) return this.#end(false)
     const access = accessOf(theirs, this.#member.peer)

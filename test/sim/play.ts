@@ -13,8 +13,9 @@ import type { Tally } from './ledger.ts'
 import { FAIR } from './network.ts'
 import type { Script, Step } from './script.ts'
 import type { Tables } from './sim-store.ts'
-import { makeWorld, Violation } from './world.ts'
-import type { EngineKind, World } from './world.ts'
+import { makeWorld } from './world.ts'
+import { Violation } from './cast.ts'
+import type { EngineKind, World } from './cast.ts'
 
 const NAMES = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan', 'judy']
 /** A group has so long to begin. */
@@ -67,7 +68,7 @@ class Run {
   readonly #script: Script
   readonly #all: readonly SimMember[]
   readonly #invariants: Invariants
-  readonly #backups = new Map<SimMember, Tables>()
+  readonly #backups = new Map<PeerId, Tables>()
   #healMs: number | undefined
   violation: Violation | undefined
 
@@ -179,10 +180,10 @@ class Run {
         member.lightFuse(chance.upTo(40), step.point ?? 'before', step.forMs)
         return
       case 'backup':
-        this.#backups.set(member, member.backup())
+        this.#backups.set(member.peer, member.backup())
         return
       case 'restore': {
-        const backup = this.#backups.get(member)
+        const backup = this.#backups.get(member.peer)
         const isThere = (backup?.get(GROUP_TABLES.group)?.size ?? 0) > 0
         if (backup !== undefined && isThere && member.isUp) await member.restore(backup)
         return
@@ -225,9 +226,9 @@ class Run {
   async #haunt(member: SimMember, chance: Chance): Promise<void> {
     const out = this.#all.filter(({ state }) => state?.phase === 'removed')
     const removed = chance.pick(out)
-    const backup = removed && this.#backups.get(removed)
+    const backup = removed && this.#backups.get(removed.peer)
     if (removed === undefined || backup === undefined) {
-      if (member.isMember) this.#backups.set(member, member.backup())
+      if (member.isMember) this.#backups.set(member.peer, member.backup())
       return
     }
     removed.isHonest = false
@@ -292,7 +293,7 @@ class Run {
     if (peer === undefined || gen === undefined) return
     const other = this.#world.members.get(peer)
     // Who is to be removed may come back with what it has now.
-    if (kind === 'remove' && other?.isUp === true) this.#backups.set(other, other.backup())
+    if (kind === 'remove' && other?.isUp === true) this.#backups.set(other.peer, other.backup())
     const ref = { peer, gen }
     const change: Change =
       kind === 'remove'

@@ -4,7 +4,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Change } from '../../protocols/group/state.ts'
 import { SimMember } from './group-node.ts'
-import type { CrashPoint } from './group-node.ts'
+import type { CrashPoint } from './cast.ts'
 import { Invariants } from './invariants.ts'
 import { makeWorld } from './world.ts'
 

@@ -2,7 +2,7 @@
 // things out.
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../protocols/base/time.ts'
 import { Chance } from './chance.ts'
-import type { CrashPoint } from './group-node.ts'
+import type { CrashPoint } from './cast.ts'
 import type { Weather } from './network.ts'
 
 /** What agents ask for. */

@@ -1,70 +1,16 @@
 // What the members of one simulation share, and how it is made from its options.
 import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
+import type { EngineKind, Member, World } from './cast.ts'
 import { toGroupId } from '../../protocols/group/ids.ts'
 import { makeMlsEngine } from '../../protocols/group/mls/engine.ts'
-import type { MlsEngine } from '../../protocols/group/mls-engine.ts'
-import type { Delivered, GroupEffect, GroupEvent, GroupState } from '../../protocols/group/state.ts'
-import type { FrameContent, GroupId } from '../../protocols/group/types.ts'
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { native } from '../../src/crypto/native.ts'
 import { makeFakeEngine } from '../support/fake-mls-engine.ts'
 import { Chance } from './chance.ts'
-import type { SimMember } from './group-node.ts'
 import { Ledger } from './ledger.ts'
 import { Network } from './network.ts'
 import { Timeline } from './timeline.ts'
-
-/** Which engine the members run. */
-export type EngineKind = 'real' | 'fake'
-
-/** One step of a member's machine, durable. */
-export interface StepTaken {
-  readonly member: SimMember
-  readonly before: GroupState
-  readonly event: GroupEvent
-  readonly after: GroupState
-  readonly effects: readonly GroupEffect[]
-}
-
-/** Who watches: invariants. */
-export interface Watcher {
-  stepped(step: StepTaken): Promise<void> | void
-  /** A frame of this member is about to leave. */
-  publishing(member: SimMember, frame: Bytes, content: FrameContent): Promise<void> | void
-  /** It began again with its rows: what was durable when it ended was this. */
-  restarted(member: SimMember, last: GroupState, delivered: readonly Delivered[]): void
-  /** It begins again with rows of another time. */
-  restored(member: SimMember): void
-}
-
-/** What went wrong, and by which invariant. */
-export class Violation extends Error {
-  readonly invariant: string
-
-  constructor(invariant: string, text: string) {
-    super(`${invariant}: ${text}`)
-    this.invariant = invariant
-  }
-}
-
-/** What the members of one simulation share. */
-export interface World {
-  readonly timeline: Timeline
-  readonly network: Network
-  readonly chance: Chance
-  readonly ledger: Ledger
-  readonly groupId: GroupId
-  readonly primitives: Primitives
-  /** By peer; copies of a member that act beside it are among `ghosts`. */
-  readonly members: Map<PeerId, SimMember>
-  readonly ghosts: SimMember[]
-  readonly watchers: Watcher[]
-  /** How often members sync without a reason. */
-  syncEveryMs: number
-  makeEngine(chance: Chance): MlsEngine
-  note(text: string): void
-}
 
 /** How a world is made. */
 export interface WorldOptions {
@@ -80,7 +26,7 @@ export function makeWorld({ seed, engine = 'real', trace }: WorldOptions): World
   const timeline = new Timeline()
   const network = new Network(timeline, chance.fork('network'))
   const primitives = remembering(native)
-  const members = new Map<PeerId, SimMember>()
+  const members = new Map<PeerId, Member>()
   network.onHeal = () => {
     for (const member of members.values()) member.meetAll()
   }

@@ -6,7 +6,7 @@ import type { Identity, MlsEngine, MlsEpoch } from '../../protocols/group/mls-en
 import type { CommitId } from '../../protocols/group/types.ts'
 import { GROUP_TABLES, unpackRow } from '../../src/node/group-rows.ts'
 import type { Tables } from './sim-store.ts'
-import type { World } from './world.ts'
+import type { World } from './cast.ts'
 
 /** Where a commit hangs. */
 export type ParentOf = (id: CommitId) => CommitId | undefined
