@@ -3,7 +3,6 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../protocols/base/time.ts'
-import { toGroupId } from '../../protocols/group/ids.ts'
 import type { Vote } from '../../protocols/group/selection.ts'
 import { signLeave } from '../../protocols/group/signed-notes.ts'
 import type { Change, GroupState, HeldEpoch, PendingLeave } from '../../protocols/group/state.ts'
@@ -11,8 +10,7 @@ import { native } from '../../src/crypto/native.ts'
 import { standingIn } from '../../src/node/group-standing.ts'
 import type { Standing } from '../../src/node/group-standing.ts'
 import { SimMember } from '../sim/group-node.ts'
-import type { World } from '../sim/group-node.ts'
-import { Chance, Network, Timeline } from '../sim/network.ts'
+import { makeWorld } from '../sim/world.ts'
 import { MADE_AT, madeGroup, madeId } from '../support/made-group.ts'
 import type { MadeCommit } from '../support/made-group.ts'
 import { seededPeer } from '../support/seeded.ts'
@@ -147,11 +145,8 @@ test('who never was in a group is not spoken of', () => {
 })
 
 test('a member that is off while others go on is shown to lag by that much, and is current when it is back', async () => {
-  const chance = new Chance('standing')
-  const timeline = new Timeline()
-  const network = new Network(timeline, chance, { loss: 0, repeats: 0, delayMs: [5, 50] })
-  const groupId = toGroupId(chance.bytes(32))
-  const world: World = { timeline, network, chance, members: new Map(), groupId }
+  const world = makeWorld({ seed: 'standing' })
+  const { timeline } = world
   const [one, two] = ['alice', 'bob'].map((name) => new SimMember(world, name))
   assert.ok(one && two)
   await one.found()

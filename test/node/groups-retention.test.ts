@@ -1,10 +1,8 @@
 // Keys of past epochs are gone when their time is over: whoever steals the opened store reads nothing that is older.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Bytes } from '../../protocols/base/bytes.ts'
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../protocols/base/time.ts'
 import { nodeOf } from '../../protocols/group/chain.ts'
-import { toGroupId } from '../../protocols/group/ids.ts'
 import type { Generation } from '../../protocols/group/keys.ts'
 import { standingOf } from '../../protocols/group/selection.ts'
 import type { Change } from '../../protocols/group/state.ts'
@@ -17,9 +15,12 @@ import {
 } from '../../protocols/group/types.ts'
 import type { CommitId } from '../../protocols/group/types.ts'
 import { SimMember } from '../sim/group-node.ts'
-import type { Published, World } from '../sim/group-node.ts'
-import { Chance, Network, Timeline } from '../sim/network.ts'
+import { copyTables, SimStore } from '../sim/sim-store.ts'
+import { makeWorld } from '../sim/world.ts'
+import type { World } from '../sim/world.ts'
+import type { Store } from '../../src/store/types.ts'
 import { messagesIn, Thief } from '../support/thief.ts'
+import type { Published } from '../support/thief.ts'
 
 const test = suite('node · groups retention')
 
@@ -30,7 +31,7 @@ const LONGEST: Retention = { epochs: PAST_EPOCHS_MAX, ms: PAST_EPOCHS_MS }
 /** A copy of somebody's rows, and what was true when it was taken. */
 interface Theft {
   readonly victim: SimMember
-  readonly rows: Map<string, Bytes>
+  readonly rows: Store
   readonly at: number
   readonly epoch: number
   /** When each epoch was seen to be over, and to be before the final one. */
@@ -61,7 +62,7 @@ class Watched {
     const { overAt, finalAt } = this
     return {
       victim: this.member,
-      rows: this.member.theft(),
+      rows: new SimStore(copyTables(this.member.tables)),
       at,
       epoch,
       overAt: new Map(overAt),
@@ -85,12 +86,9 @@ class Robbed {
   }
 
   static async of(names: readonly string[], retention?: Retention): Promise<Robbed> {
-    const chance = new Chance(names.join())
-    const timeline = new Timeline()
-    const network = new Network(timeline, chance, { loss: 0, repeats: 0, delayMs: [5, 50] })
-    const groupId = toGroupId(chance.bytes(32))
-    const world: World = { timeline, network, chance, members: new Map(), groupId }
-    const all = names.map((name) => new SimMember(world, name, retention))
+    const world = makeWorld({ seed: names.join() })
+    const { timeline } = world
+    const all = names.map((name) => new SimMember(world, name, name, retention))
     const [founder, ...others] = all
     assert.ok(founder)
     await founder.found()
@@ -129,7 +127,9 @@ class Robbed {
   }
 
   published(): Published[] {
-    return this.all.flatMap(({ published }) => published)
+    return this.all.flatMap(({ peer, published }) =>
+      published.map((frame) => ({ by: peer, frame })),
+    )
   }
 }
 

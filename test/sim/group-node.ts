@@ -1,41 +1,31 @@
-// A member in the simulator: the real machine, the real engine, the real rows; only sockets and clocks are made up.
+// A member in the simulator: the real machine, an engine, the real rows; only sockets, disks and clocks are made up. It
+// does with the machine what src/node/running-group.ts and src/node/groups.ts do.
 import type { Bytes } from '../../protocols/base/bytes.ts'
-import { HOUR_MS } from '../../protocols/base/time.ts'
+import { formatHex } from '../../protocols/base/bytes.ts'
+import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
-import { nodeOf, recordsBeyond, removalOf } from '../../protocols/group/chain.ts'
-import {
-  firstPolicy,
-  foundGroup,
-  joinAnew,
-  joinGroup,
-  makeGenesis,
-  readJoinPackage,
-} from '../../protocols/group/founding.ts'
-import { reachesBack } from '../../protocols/group/history.ts'
+import { toTimeMs } from '../../protocols/base/time.ts'
+import type { TimeMs } from '../../protocols/base/time.ts'
+import { nodeOf } from '../../protocols/group/chain.ts'
+import { joinAnew } from '../../protocols/group/founding.ts'
 import { frameIdOf, openFrame, readFrameHead } from '../../protocols/group/frame.ts'
-import { idBytes, refKey, toGroupMessageId } from '../../protocols/group/ids.ts'
-import { describeEpoch, makeJobRunner } from '../../protocols/group/jobs.ts'
+import { toGroupMessageId } from '../../protocols/group/ids.ts'
+import { encodeJoinPackage } from '../../protocols/group/join-package.ts'
+import { makeJobRunner } from '../../protocols/group/jobs.ts'
 import type { Job, JobRunner } from '../../protocols/group/jobs.ts'
 import { makeGroupMachine } from '../../protocols/group/machine.ts'
 import type { GroupMachine } from '../../protocols/group/machine.ts'
-import { makeMlsEngine } from '../../protocols/group/mls/engine.ts'
-import type { MlsEngine, OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
-import { encodePolicy } from '../../protocols/group/policy.ts'
-import type { Delivered, GroupEffect, GroupEvent, GroupState } from '../../protocols/group/state.ts'
+import type { Identity, MlsEngine, OwnKeyPackage } from '../../protocols/group/mls-engine.ts'
 import { generationsFor } from '../../protocols/group/resync.ts'
-import { formatHex } from '../../protocols/base/bytes.ts'
-import type { Retention } from '../../protocols/group/turn.ts'
-import type {
-  CommitId,
-  EntryInfo,
-  FrameId,
-  GroupId,
-  JoinPackage,
-  View,
-} from '../../protocols/group/types.ts'
-import { native } from '../../src/crypto/native.ts'
-import { sortable } from '../../src/node/direct-rows.ts'
+import type { Delivered, GroupEffect, GroupEvent, GroupState } from '../../protocols/group/state.ts'
+import type { GroupKit, Retention } from '../../protocols/group/turn.ts'
+import { INLINE_TREE_BYTES_MAX } from '../../protocols/group/types.ts'
+import type { CommitId, EntryInfo, FrameId, View } from '../../protocols/group/types.ts'
+import { isTimely } from '../../src/handlers/group.ts'
+import { GroupHistory } from '../../src/node/group-history.ts'
 import { loadGroup } from '../../src/node/group-load.ts'
+import { openGroupLog } from '../../src/node/group-log.ts'
+import type { GroupLog } from '../../src/node/group-log.ts'
 import {
   dropMembership,
   GROUP_TABLES,
@@ -44,75 +34,92 @@ import {
   unpackRow,
 } from '../../src/node/group-rows.ts'
 import type { GroupHeard } from '../../src/node/running-group.ts'
-import { put } from '../../src/store/types.ts'
-import type { Op, Store } from '../../src/store/types.ts'
-import { memoryStore } from '../support/store.ts'
+import type { Op } from '../../src/store/types.ts'
 import { seededPeer } from '../support/seeded.ts'
-import type { Chance, Network, Timeline } from './network.ts'
+import { foundBy, joinBy } from './beginnings.ts'
+import type { Chance } from './chance.ts'
+import { gossip } from './gossip.ts'
+import { describeContent } from './ledger.ts'
+import { mailJoin } from './mail.ts'
+import { deliveredIn, epochRowsOf } from './member-rows.ts'
+import { MemberSync } from './member-sync.ts'
+import { copyTables, SimStore } from './sim-store.ts'
+import type { Tables } from './sim-store.ts'
+import type { World } from './world.ts'
 
-/** What the members of one simulation share. */
-export interface World {
-  readonly timeline: Timeline
-  readonly network: Network
-  readonly chance: Chance
-  readonly members: Map<PeerId, SimMember>
-  readonly groupId: GroupId
+/** Where a step is cut short: nothing of it is durable; all of it is, and nothing done; or some is done. */
+export type CrashPoint = 'before' | 'after' | 'between'
+
+/** A crash that waits for its step. */
+interface Fuse {
+  stepsLeft: number
+  readonly point: CrashPoint
+  readonly downMs: number
 }
 
-/** A published frame, kept to attack it later. */
-export interface Published {
-  readonly by: PeerId
-  readonly frame: Bytes
-}
-
-/** How long an engine job takes, in virtual time. */
-const JOB_MS = 5
+/** A machine's timer is set no sooner than this, and no later. */
+const TIMER_MS_MIN = 100
+const TIMER_MS_MAX = 600_000
+/** How long an engine job takes at most, in virtual time. */
+const JOB_MS_MAX = 20
 
 export class SimMember {
   readonly name: string
   readonly peer: PeerId
-  readonly #world: World
-  readonly #secret: Bytes
-  readonly #engine: MlsEngine
+  readonly secret: Bytes
+  readonly sync: MemberSync
+  readonly world: World
+  readonly chance: Chance
+  readonly engine: MlsEngine
   readonly #machine: GroupMachine
-  readonly #rows = new Map<string, Bytes>()
   readonly #keyPackages = new Map<string, OwnKeyPackage>()
-  #store: Store
+  #store: SimStore
   #jobs: JobRunner | undefined
+  #history: GroupHistory | undefined
+  #log: GroupLog | undefined
   #queue: Promise<void> = Promise.resolve()
   #isUp = true
   /** Grows with each crash: what belongs to an earlier life is dropped. */
   #life = 0
-  #log = new Map<FrameId, { readonly hour: number; readonly frame: Bytes }>()
+  #timer = 0
+  #fuse: Fuse | undefined
+  /** What was durable when it went down. */
+  #last: { readonly state: GroupState; readonly delivered: readonly Delivered[] } | undefined
+  /** Keeps every rule. */
+  isHonest = true
+  /** Hears nothing any more: a copy that acts on what it had. */
+  isDeaf = false
+  /** Its clock against the others'. */
+  skewMs = 0
   state: GroupState | undefined
   /** How often it joined: a branch that lost adds it again. */
   joins = 0
-  readonly delivered: Delivered[] = []
-  readonly published: Published[] = []
+  /** When it joined last. */
+  joinedAt = 0
+  /** How often it began again with an old backup. */
+  restores = 0
+  /** What its agent got, as its rows say. */
+  delivered: Delivered[] = []
+  readonly published: Bytes[] = []
 
-  constructor(world: World, name: string, retention?: Retention) {
-    this.#world = world
+  constructor(world: World, name: string, identity: string = name, retention?: Retention) {
+    this.world = world
     this.name = name
-    const { peer, secret } = seededPeer(name)
+    const { peer, secret } = seededPeer(identity)
     this.peer = peer
-    this.#secret = secret
-    this.#store = memoryStore(this.#rows)
-    this.#engine = makeMlsEngine({
-      primitives: native,
-      random: (length) => world.chance.bytes(length),
-    })
+    this.secret = secret
+    this.chance = world.chance.fork(`member ${name}`)
+    this.#store = this.#storeOver(new Map<string, Map<string, Bytes>>())
+    this.engine = world.ledger.watch(world.makeEngine(this.chance.fork('engine')), peer)
     this.#machine = makeGroupMachine({
-      primitives: native,
+      primitives: world.primitives,
       peer,
       secret,
       ...(retention && { retention }),
     })
-    world.members.set(peer, this)
-  }
-
-  /** All that a thief of the opened store would have now. */
-  theft(): Map<string, Bytes> {
-    return new Map(this.#rows)
+    this.sync = new MemberSync(world, this, this.chance.fork('sync'))
+    if (identity === name) world.members.set(peer, this)
+    else world.ghosts.push(this)
   }
 
   get isUp(): boolean {
@@ -123,39 +130,51 @@ export class SimMember {
     return this.state?.phase === 'member'
   }
 
+  get nowMs(): TimeMs {
+    return toTimeMs(this.world.timeline.nowMs + this.skewMs)
+  }
+
+  get tables(): Tables {
+    return this.#store.tables
+  }
+
+  get log(): GroupLog {
+    if (this.#log === undefined) throw new Error(`${this.name} has no group`)
+    return this.#log
+  }
+
   get view(): View {
-    const state = this.#demand()
+    const state = this.demand()
     return nodeOf(state.chain, state.tip).view
   }
 
   get authenticator(): string {
-    const state = this.#demand()
+    const state = this.demand()
     const epoch = state.held.get(state.tip)
     return epoch === undefined ? 'none' : formatHex(epoch.authenticator)
   }
 
+  get identity(): Identity {
+    const { secret, world } = this
+    return { peer: this.peer, sign: (message) => world.primitives.sign(secret, message) }
+  }
+
+  get kit(): GroupKit {
+    return { primitives: this.world.primitives, peer: this.peer, secret: this.secret }
+  }
+
+  demand(): GroupState {
+    if (this.state === undefined) throw new Error(`${this.name} has no group`)
+    return this.state
+  }
+
   async found(): Promise<void> {
-    const { groupId, timeline } = this.#world
-    const kit = { primitives: native, peer: this.peer, secret: this.#secret }
-    const policy = firstPolicy(this.peer, 'sim')
-    const { nowMs } = timeline
-    const self = this.#self()
-    const handle = await this.#engine.create({
-      groupId: idBytes(groupId),
-      self,
-      policy: encodePolicy(policy),
-      nowMs,
-    })
-    const { groupInfoHash } = this.#engine.info(handle)
-    const genesis = makeGenesis(kit, { groupId, policy, groupInfoHash, nowMs })
-    const epoch = await describeEpoch(this.#engine, handle, genesis.commitId)
-    const founded = foundGroup(kit, genesis.bytes, epoch, nowMs)
-    if (!founded.ok) throw new Error(founded.code)
-    await this.#begin(founded.value[0], founded.value[1])
+    const [state, effects] = await foundBy(this)
+    await this.#begin(state, effects)
   }
 
   async keyPackage(): Promise<{ keyPackage: Bytes; ref: Bytes }> {
-    const made = await this.#engine.keyPackage(this.#self(), { nowMs: this.#world.timeline.nowMs })
+    const made = await this.engine.keyPackage(this.identity, { nowMs: this.nowMs })
     this.#keyPackages.set(formatHex(made.ref), made)
     return made
   }
@@ -170,204 +189,250 @@ export class SimMember {
     return done
   }
 
-  async say(text: string): Promise<void> {
-    const msgId = toGroupMessageId(this.#world.chance.bytes(16))
-    const body = new TextEncoder().encode(text)
-    await this.hear({ kind: 'messageAsked', msgId, contentType: '', body })
+  /** Asks for something as an agent does; false if the machine refuses it. */
+  async ask(heard: GroupHeard): Promise<boolean> {
+    try {
+      await this.hear(heard)
+      return true
+    } catch (error) {
+      if (error instanceof ConclaveError && error.family !== 'BUG') return false
+      throw error
+    }
   }
 
-  /** Power off: what was not committed is gone. */
+  async say(text: string): Promise<boolean> {
+    const msgId = toGroupMessageId(this.chance.bytes(16))
+    const body = new TextEncoder().encode(text)
+    return this.ask({ kind: 'messageAsked', msgId, contentType: '', body })
+  }
+
+  /** Power off at once. */
   async crash(): Promise<void> {
     await this.#queue
+    this.#powerOff()
+  }
+
+  /** Power off in the middle of a later step; back up after a while. */
+  lightFuse(stepsLeft: number, point: CrashPoint, downMs: number): void {
+    this.#fuse = { stepsLeft, point, downMs }
+  }
+
+  async restart(regressed = false): Promise<void> {
+    if (this.#isUp) return
+    const { groupId, primitives } = this.world
+    this.#isUp = true
+    this.#store = this.#storeOver(this.tables)
+    this.state = await loadGroup(this.#store, primitives, groupId)
+    await this.#open()
+    if (this.state === undefined) return
+    const last = this.#last
+    for (const watcher of this.world.watchers) {
+      if (last !== undefined) watcher.restarted(this, last.state, last.delivered)
+    }
+    this.world.note(`${this.name} is back${regressed ? ' from a backup' : ''}`)
+    await this.hear({ kind: 'loaded', regressed })
+    this.sync.begin()
+    this.meetAll()
+  }
+
+  /** A copy of all rows. */
+  backup(): Tables {
+    return copyTables(this.tables)
+  }
+
+  /** Begins again with older rows, which the host notices. */
+  async restore(tables: Tables, regressed = true): Promise<void> {
+    await this.crash()
+    this.#last = undefined
+    this.restores += 1
+    this.world.ledger.tally.restores += 1
+    for (const watcher of this.world.watchers) watcher.restored(this)
+    this.#store = this.#storeOver(copyTables(tables))
+    await this.restart(regressed)
+  }
+
+  /** Links may be there again: members that are met are synced with. */
+  meetAll(): void {
+    const { members, network, timeline } = this.world
+    const { state } = this
+    if (!this.#isUp || this.isDeaf || state === undefined) return
+    const { roster } = this.view
+    for (const other of members.values()) {
+      if (other === this || !other.isUp || !roster.has(other.peer)) continue
+      if (!network.connects(this.name, other.name)) continue
+      timeline.after(this.chance.upTo(500), () => this.sync.soon(other.peer))
+    }
+  }
+
+  async frameOf(id: FrameId): Promise<Bytes | undefined> {
+    const key = this.log.rowKey(id)
+    return key === undefined ? undefined : this.#store.get(GROUP_TABLES.frame, key)
+  }
+
+  /** What a member that comes back from outside is given: of the adopted epoch, and only if it is on its roster. */
+  async infoFor(peer: PeerId, commitId: CommitId): Promise<EntryInfo | undefined> {
+    const { state } = this
+    const epoch = state?.held.get(commitId)
+    if (state?.tip !== commitId || epoch === undefined || !this.view.roster.has(peer)) {
+      return undefined
+    }
+    const gen = this.view.roster.get(peer) ?? 0
+    const groupInfo = await this.#jobs?.groupInfo(commitId)
+    const key = `${this.world.groupId}/${formatHex(epoch.treeHash)}`
+    const row = await this.#store.get(GROUP_TABLES.tree, key)
+    if (groupInfo === undefined || row === undefined) return undefined
+    const generations = generationsFor(state, { peer, gen })
+    return { groupInfo, tree: unpackRow(row)[0] as Bytes, bodyKey: epoch.bodyKey, generations }
+  }
+
+  /** A frame as it comes from gossip or a sync: validated, then heard; true if it is worth being forwarded. */
+  async receive(frame: Bytes): Promise<boolean> {
+    const { state } = this
+    const { primitives } = this.world
+    const head = readFrameHead(frame)
+    if (!this.#isUp || this.isDeaf || state === undefined || !head.ok) return false
+    const { hour, genTag } = head.value
+    const listening = [...state.generations.values()].find(
+      ({ generation }) => generation.genTag === genTag,
+    )
+    if (listening === undefined || !isTimely(hour, this.nowMs)) return false
+    const frameId = frameIdOf(primitives, frame)
+    if (this.log.has(frameId)) return false
+    const content = openFrame(primitives, listening.generation, frame)
+    if (!content.ok || this.#machine.judge(state, content.value) !== 'accept') return false
+    await this.hear({ kind: 'frameHeard', frameId, hour, frame, content: content.value })
+    return true
+  }
+
+  /** Joins by a package that came as a direct message, as src/node/groups.ts takes one. */
+  async join(bytes: Bytes): Promise<void> {
+    const begun = await joinBy(this, bytes, this.#keyPackages)
+    if (begun === undefined) return
+    await this.#queue
+    const { groupId, ledger, timeline } = this.world
+    const before = this.state
+    const [state, effects] = before === undefined ? begun : joinAnew(begun, before)
+    this.joins += 1
+    this.joinedAt = timeline.elapsedMs
+    ledger.tally.joins += 1
+    const goesOn = before?.self.gen === state.self.gen
+    await this.#store.commit(await dropMembership(this.#store, groupId, goesOn))
+    await this.#begin(state, effects)
+  }
+
+  /** Rows, and what the ledger takes down of them: every key that this member ever had. */
+  #storeOver(tables: Tables): SimStore {
+    const { ledger } = this.world
+    return new SimStore(tables, (table, key, value) => {
+      const [, name = ''] = key.split('/')
+      if (table === GROUP_TABLES.tree) ledger.trees.set(name, unpackRow(value)[0] as Bytes)
+      if (table !== GROUP_TABLES.snapshot) return
+      const epoch = this.tables.get(GROUP_TABLES.epoch)?.get(key)
+      if (epoch === undefined) return
+      const treeHash = formatHex(unpackRow(epoch)[4] as Bytes)
+      ledger.hoard(this.peer, name as CommitId, {
+        snapshot: unpackRow(value)[0] as Bytes,
+        treeHash,
+      })
+    })
+  }
+
+  #powerOff(): void {
+    const { state, delivered } = this
+    this.#last = state === undefined ? undefined : { state, delivered }
     this.#life += 1
     this.#isUp = false
     this.#jobs?.reset()
     this.#jobs = undefined
+    this.#log = undefined
+    this.#history = undefined
+    this.#fuse = undefined
     this.state = undefined
-  }
-
-  async restart(): Promise<void> {
-    const { groupId } = this.#world
-    this.#store = memoryStore(this.#rows)
-    this.#isUp = true
-    this.state = await loadGroup(this.#store, native, groupId)
-    this.#log = new Map()
-    for await (const { key, value } of this.#store.rows(GROUP_TABLES.frame)) {
-      const [, hour = '0', id = ''] = key.split('/')
-      this.#log.set(id as FrameId, { hour: Number(hour), frame: value })
-    }
-    if (this.state === undefined) return
-    this.#startJobs()
-    await this.hear({ kind: 'loaded', regressed: false })
-    this.#wake()
-  }
-
-  /** Fetches from another what this one lacks; both are up and reach each other. */
-  async pull(from: SimMember): Promise<void> {
-    const theirs = from.state
-    const own = this.state
-    if (theirs === undefined || own === undefined) return
-    const isAllowed =
-      nodeOf(theirs.chain, theirs.tip).view.roster.has(this.peer) ||
-      (removalOf(theirs.chain, theirs.tip, this.peer) === undefined &&
-        [...theirs.chain.nodes.values()].some(({ view }) => view.roster.has(this.peer)))
-    await this.hear({ kind: 'syncBegan' })
-    if (isAllowed) {
-      for (const { frame } of from.frames()) await this.receive(frame)
-      const known = reachesBack(own) ? own.chain.nodes.keys() : []
-      const entries = recordsBeyond(theirs.chain, [...known]).map(({ entry }) => entry)
-      await this.hear({ kind: 'recordsHeard', entries })
-      await this.hear({
-        kind: 'acksHeard',
-        acks: [...theirs.acks.values()],
-        proofs: [...theirs.proofs.values()],
-      })
-      for (const [commitId, { hasBody }] of this.state?.chain.nodes ?? []) {
-        const body = theirs.chain.nodes.get(commitId)?.entry.body
-        if (!hasBody && body !== undefined) await this.hear({ kind: 'bodyHeard', commitId, body })
-      }
-    } else {
-      const removal = removalOf(theirs.chain, theirs.tip, this.peer)
-      const last = removal === undefined ? -1 : nodeOf(theirs.chain, removal).record.epoch
-      const entries = recordsBeyond(theirs.chain, [...own.chain.nodes.keys()])
-        .filter(({ record }) => record.epoch <= last)
-        .map(({ entry }) => entry)
-      await this.hear({ kind: 'recordsHeard', entries })
-    }
-    const shown = isAllowed ? theirs.tip : removalOf(theirs.chain, theirs.tip, this.peer)
-    const seen = shown && this.state?.chain.nodes.get(shown)
-    if (shown !== undefined && seen?.view.roster.has(this.peer) === false) {
-      await this.hear({ kind: 'removalHeard', peer: from.peer, removal: shown })
-    }
-    await this.hear({ kind: 'syncEnded', reached: true })
-  }
-
-  frames(): Iterable<{ readonly frame: Bytes }> {
-    return this.#log.values()
-  }
-
-  /** A frame as it comes from gossip or a sync: validated, then heard. */
-  async receive(frame: Bytes): Promise<void> {
-    const { state } = this
-    const head = readFrameHead(frame)
-    if (!this.#isUp || state === undefined || !head.ok) return
-    const frameId = frameIdOf(native, frame)
-    if (this.#log.has(frameId)) return
-    const listening = [...state.generations.values()].find(
-      ({ generation }) => generation.genTag === head.value.genTag,
-    )
-    const content = listening && openFrame(native, listening.generation, frame)
-    if (content?.ok !== true || this.#machine.judge(state, content.value) !== 'accept') return
-    const { hour } = head.value
-    await this.hear({ kind: 'frameHeard', frameId, hour, frame, content: content.value })
-  }
-
-  /** Joins by a package that came as a direct message: those are never lost. */
-  async join(p: JoinPackage): Promise<void> {
-    if (!this.#isUp) {
-      this.#world.timeline.after(1_000, () => this.join(p))
-      return
-    }
-    const { nowMs } = this.#world.timeline
-    const kit = { primitives: native, peer: this.peer, secret: this.#secret }
-    const read = readJoinPackage(kit, p)
-    if (!read.ok) throw new Error(read.code)
-    const before = this.state
-    const { record } = read.value
-    if (before?.phase === 'member' && before.chain.nodes.has(record.commitId)) return
-    const own = record.adds.find(({ member }) => member.peer === this.peer)
-    const keyPackage = own && this.#keyPackages.get(formatHex(own.keyPackageRef))
-    if (keyPackage === undefined) return
-    const { welcome, tree } = p
-    const { secret } = keyPackage
-    const joined = await this.#engine.join({ welcome, secret, tree, self: this.#self() })
-    if (!joined.ok) throw new Error(joined.code)
-    const epoch = await describeEpoch(this.#engine, joined.value, record.commitId)
-    const begun = joinGroup(kit, p, epoch, nowMs)
-    if (!begun.ok) throw new Error(begun.code)
-    const [state, effects] = before === undefined ? begun.value : joinAnew(begun.value, before)
-    this.joins += 1
-    await this.#store.commit(
-      await dropMembership(this.#store, p.groupId, before?.self.gen === state.self.gen),
-    )
-    await this.#begin(state, effects)
-  }
-
-  #self() {
-    const secret = this.#secret
-    return { peer: this.peer, sign: (message: Bytes) => native.sign(secret, message) }
-  }
-
-  #demand(): GroupState {
-    if (this.state === undefined) throw new Error(`${this.name} has no group`)
-    return this.state
+    this.sync.end()
+    this.world.ledger.tally.crashes += 1
   }
 
   async #begin(state: GroupState, effects: readonly GroupEffect[]): Promise<void> {
     this.#life += 1
-    await this.#store.commit([...stateRows(undefined, state), ...this.#rowsOf(effects)])
-    this.state = state
-    this.#startJobs()
+    this.sync.end()
+    const ops: Op[] = [...stateRows(undefined, state)]
+    for (const effect of effects) {
+      if (effect.kind === 'changed') continue
+      ops.push(...saveRows(state.groupId, effect as Parameters<typeof saveRows>[1]))
+    }
+    await this.#store.commit(ops)
+    this.state = await loadGroup(this.#store, this.world.primitives, this.world.groupId)
+    await this.#open()
     await this.hear({ kind: 'loaded', regressed: false })
-    this.#wake()
+    this.sync.begin()
   }
 
-  #startJobs(): void {
-    const read = async (table: string, key: string): Promise<readonly unknown[] | undefined> => {
-      const row = await this.#store.get(table, `${this.#world.groupId}/${key}`)
-      return row === undefined ? undefined : unpackRow(row)
-    }
-    const tree = async (hash: Bytes): Promise<Bytes | undefined> =>
-      (await read(GROUP_TABLES.tree, formatHex(hash)))?.[0] as Bytes | undefined
+  /** Everything beside the state that is read back from rows. */
+  async #open(): Promise<void> {
+    const { groupId, primitives } = this.world
+    this.#log = await openGroupLog(this.#store, primitives, groupId)
+    this.#history = await GroupHistory.open(this.#store, groupId)
+    this.delivered = await deliveredIn(this.#store)
     this.#jobs?.reset()
     this.#jobs = makeJobRunner({
-      engine: this.#engine,
-      primitives: native,
-      self: this.#self(),
-      rows: {
-        tree,
-        async kept(author, n) {
-          const row = await read(GROUP_TABLES.payload, `${refKey(author)}/${sortable(n)}`)
-          return row?.[0] as Bytes | undefined
-        },
-        async snapshot(id) {
-          const row = await read(GROUP_TABLES.snapshot, id)
-          const epoch = await read(GROUP_TABLES.epoch, id)
-          const found = epoch && (await tree(epoch[4] as Bytes))
-          if (row === undefined || found === undefined) return undefined
-          return { snapshot: row[0] as Bytes, tree: found }
-        },
-        async checkpoint(id) {
-          return (await read(GROUP_TABLES.checkpoint, id))?.[2] as Bytes | undefined
-        },
-      },
+      engine: this.engine,
+      primitives,
+      self: this.identity,
+      rows: epochRowsOf(this.#store, groupId),
     })
   }
 
   async #step(heard: GroupHeard): Promise<void> {
     const before = this.state
     if (before === undefined) return
-    const { timeline, chance } = this.#world
-    const event = { ...heard, nowMs: timeline.nowMs, entropy: chance.bytes(32) } as GroupEvent
+    const event = { ...heard, nowMs: this.nowMs, entropy: this.chance.bytes(32) } as GroupEvent
     const [after, effects] = this.#machine.step(before, event)
-    await this.#store.commit([...stateRows(before, after), ...this.#rowsOf(effects)])
+    const point = this.#burn()
+    if (point === 'before') return
+    const { ops, delivered } = this.#rowsOf(effects)
+    await this.#store.commit([...stateRows(before, after), ...ops])
     this.state = after
-    for (const effect of effects) this.#perform(effect)
+    this.delivered.push(...delivered)
+    for (const watcher of this.world.watchers) {
+      await watcher.stepped({ member: this, before, event, after, effects })
+    }
+    for (const [i, effect] of effects.entries()) {
+      if (point === 'after' || (point === 'between' && i >= effects.length / 2)) break
+      await this.#perform(effect)
+    }
+    if (point === undefined) this.#setTimer()
+    else this.#goDown()
   }
 
-  #rowsOf(effects: readonly GroupEffect[]): Op[] {
-    const { groupId } = this.#world
+  /** Counts down to a crash; answers where this step is cut short, if it is. */
+  #burn(): CrashPoint | undefined {
+    const fuse = this.#fuse
+    if (fuse === undefined || fuse.stepsLeft-- > 0) return undefined
+    if (fuse.point === 'before') this.#goDown()
+    return fuse.point
+  }
+
+  #goDown(): void {
+    const downMs = this.#fuse?.downMs ?? 0
+    this.world.note(`${this.name} crashes ${this.#fuse?.point ?? ''} a commit`)
+    this.#powerOff()
+    this.world.timeline.after(downMs, () => this.restart())
+  }
+
+  #rowsOf(effects: readonly GroupEffect[]): {
+    readonly ops: Op[]
+    readonly delivered: Delivered[]
+  } {
     const ops: Op[] = []
+    const delivered: Delivered[] = []
     for (const effect of effects) {
       switch (effect.kind) {
-        case 'saveFrame': {
-          const { frameId, hour, frame } = effect
-          this.#log.set(frameId, { hour, frame })
-          ops.push(put(GROUP_TABLES.frame, `${groupId}/${hour}/${frameId}`, frame))
+        case 'saveFrame':
+          ops.push(...this.log.append(effect.frameId, effect.hour, effect.frame, this.nowMs))
           break
-        }
         case 'deliver':
-          this.delivered.push(effect.message)
+          ops.push(...(this.#history?.append(effect.message).ops ?? []))
+          delivered.push(effect.message)
           break
         case 'startJob':
         case 'keepHandle':
@@ -379,14 +444,13 @@ export class SimMember {
         case 'intentFailed':
           break
         default:
-          ops.push(...saveRows(groupId, effect))
+          ops.push(...saveRows(this.world.groupId, effect))
       }
     }
-    return ops
+    return { ops, delivered }
   }
 
-  #perform(effect: GroupEffect): void {
-    const { members, network, timeline } = this.#world
+  async #perform(effect: GroupEffect): Promise<void> {
     switch (effect.kind) {
       case 'startJob':
         this.#run(effect.job)
@@ -398,97 +462,67 @@ export class SimMember {
         this.#jobs?.drop(effect.commitId)
         return
       case 'publish':
-        this.published.push({ by: this.peer, frame: effect.frame })
-        for (const other of members.values()) {
-          if (other === this) continue
-          network.carry(this.name, other.name, () => other.receive(effect.frame))
-        }
+        await this.#publish(effect.generation, effect.frame)
         return
-      case 'handJoin': {
-        const { peer, commitId, joinPackage } = effect
-        timeline.after(100, async () => {
-          const row = await this.#store.get(
-            GROUP_TABLES.tree,
-            `${this.#world.groupId}/${formatHex(joinPackage.treeHash)}`,
-          )
-          if (row !== undefined) {
-            const tree = unpackRow(row)[0] as Bytes
-            await members.get(peer)?.join({ ...joinPackage, tree, addresses: [] })
-          }
-          await this.hear({ kind: 'joinHandedOff', commitId, peer })
-        })
-        return
-      }
-      case 'wantInfo':
-        timeline.after(200, () => this.#fetchInfo(effect.commitId))
+      case 'handJoin':
+        this.#handJoin(effect)
         return
       case 'wantSync':
-        timeline.after(200, () => this.#syncWithSomebody())
+        this.sync.soon()
         return
-      default:
+      case 'wantInfo':
+        this.sync.fetchInfo(effect.commitId)
+        return
+      default: // what is saved needs nothing more
     }
   }
 
-  async #fetchInfo(commitId: CommitId): Promise<void> {
-    const { members, network } = this.#world
-    for (const other of members.values()) {
-      if (other === this || !other.isUp || !network.reaches(this.name, other.name)) continue
-      const info = await other.infoFor(this.peer, commitId)
-      if (info === undefined) continue
-      await this.hear({ kind: 'infoHeard', commitId, info })
-      return
-    }
+  async #publish(start: CommitId, frame: Bytes): Promise<void> {
+    this.published.push(frame)
+    const listening = this.demand().generations.get(start)
+    const content = listening && openFrame(this.world.primitives, listening.generation, frame)
+    if (content?.ok !== true) return
+    this.world.note(`${this.name} publishes ${describeContent(content.value)}`)
+    for (const watcher of this.world.watchers) await watcher.publishing(this, frame, content.value)
+    gossip(this, frame, [...this.world.members.values()])
   }
 
-  /** What a member that comes back is given. */
-  async infoFor(peer: PeerId, commitId: CommitId): Promise<EntryInfo | undefined> {
-    const { state } = this
-    const epoch = state?.held.get(commitId)
-    if (state?.tip !== commitId || epoch === undefined || !this.view.roster.has(peer))
-      return undefined
-    const gen = this.view.roster.get(peer) ?? 0
-    const groupInfo = await this.#jobs?.groupInfo(commitId)
-    const key = `${this.#world.groupId}/${formatHex(epoch.treeHash)}`
-    const row = await this.#store.get(GROUP_TABLES.tree, key)
-    if (groupInfo === undefined || row === undefined) return undefined
-    const generations = generationsFor(state, { peer, gen })
-    return { groupInfo, tree: unpackRow(row)[0] as Bytes, bodyKey: epoch.bodyKey, generations }
-  }
-
-  async #syncWithSomebody(): Promise<void> {
-    const { members, network, chance } = this.#world
-    const near = [...members.values()].filter(
-      (other) => other !== this && other.isUp && network.reaches(this.name, other.name),
-    )
-    const other = chance.pick(near)
-    if (other !== undefined && this.#isUp) await this.pull(other)
+  #handJoin({ peer, commitId, joinPackage }: Extract<GroupEffect, { kind: 'handJoin' }>): void {
+    const life = this.#life
+    this.world.timeline.after(100, async () => {
+      if (life !== this.#life) return
+      const hash = formatHex(joinPackage.treeHash)
+      const row = await this.#store.get(GROUP_TABLES.tree, `${this.world.groupId}/${hash}`)
+      const tree = row === undefined ? undefined : (unpackRow(row)[0] as Bytes)
+      const isInline = tree !== undefined && tree.length <= INLINE_TREE_BYTES_MAX
+      const inline = isInline ? tree : new Uint8Array(0)
+      mailJoin(this, peer, encodeJoinPackage({ ...joinPackage, tree: inline, addresses: [] }))
+      await this.hear({ kind: 'joinHandedOff', commitId, peer })
+    })
   }
 
   #run(job: Job): void {
     const life = this.#life
-    this.#world.timeline.after(JOB_MS, async () => {
+    const { timeline } = this.world
+    timeline.after(1 + this.chance.upTo(JOB_MS_MAX), async () => {
       const jobs = this.#jobs
       if (life !== this.#life || jobs === undefined) return
       const result = await jobs.run(job)
-      if (life === this.#life) await this.hear({ kind: 'jobDone', job, result })
+      timeline.after(1 + this.chance.upTo(JOB_MS_MAX), async () => {
+        if (life === this.#life) await this.hear({ kind: 'jobDone', job, result })
+      })
     })
   }
 
-  /** Timers and regular syncs of this life. */
-  #wake(): void {
+  #setTimer(): void {
+    const { state } = this
+    if (state === undefined) return
     const life = this.#life
-    const { timeline, chance } = this.#world
-    const tick = async (): Promise<void> => {
-      if (life !== this.#life || this.state === undefined) return
-      if (this.#machine.wakeAt(this.state) <= timeline.nowMs) await this.hear({ kind: 'timer' })
-      timeline.after(250, tick)
-    }
-    const sync = async (): Promise<void> => {
-      if (life !== this.#life) return
-      await this.#syncWithSomebody()
-      timeline.after(HOUR_MS / 120 + chance.upTo(30_000), sync)
-    }
-    timeline.after(250, tick)
-    timeline.after(1_000 + chance.upTo(30_000), sync)
+    const timer = ++this.#timer
+    const inMs = this.#machine.wakeAt(state) - this.nowMs
+    const delayMs = Math.min(Math.max(inMs, TIMER_MS_MIN), TIMER_MS_MAX)
+    this.world.timeline.after(delayMs, async () => {
+      if (life === this.#life && timer === this.#timer) await this.hear({ kind: 'timer' })
+    })
   }
 }

@@ -1,11 +1,9 @@
 // A member that was off for a thousand epochs catches up from any member, and reads what was said meanwhile, in order.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { toGroupId } from '../../protocols/group/ids.ts'
 import type { Change } from '../../protocols/group/state.ts'
 import { SimMember } from './group-node.ts'
-import type { World } from './group-node.ts'
-import { Chance, Network, Timeline } from './network.ts'
+import { makeWorld } from './world.ts'
 
 const test = suite('sim · returning')
 
@@ -14,16 +12,8 @@ const EPOCHS = 1_000
 const SAID_EVERY = 10
 const SECOND_MS = 1_000
 
-function makeWorld(seed: string): World {
-  const chance = new Chance(seed)
-  const timeline = new Timeline()
-  const network = new Network(timeline, chance, { loss: 0, repeats: 0, delayMs: [5, 50] })
-  const groupId = toGroupId(chance.bytes(32))
-  return { timeline, network, chance, members: new Map(), groupId }
-}
-
 test('a member that was off for 1,000 epochs reads all that was said, in order, and goes on', async () => {
-  const world = makeWorld('returning')
+  const world = makeWorld({ seed: 'returning' })
   const [alice, bob, carol] = ['alice', 'bob', 'carol'].map((name) => new SimMember(world, name))
   assert.ok(alice && bob && carol)
   await alice.found()

@@ -15,7 +15,6 @@ import { loadGroup } from '../../src/node/group-load.ts'
 import { GROUP_TABLES, unpackRow } from '../../src/node/group-rows.ts'
 import type { Store } from '../../src/store/types.ts'
 import { seededBytes, seededPeer } from './seeded.ts'
-import { memoryStore } from './store.ts'
 
 /** An application message as it was on the wire. */
 export interface Heard {
@@ -23,9 +22,15 @@ export interface Heard {
   readonly message: Bytes
 }
 
+/** A frame and who published it. */
+export interface Published {
+  readonly by: string
+  readonly frame: Bytes
+}
+
 /** What was said in frames that these generations open. */
 export function messagesIn(
-  published: readonly { readonly by: string; readonly frame: Bytes }[],
+  published: readonly Published[],
   generations: Iterable<Generation>,
 ): Heard[] {
   const all = [...generations]
@@ -57,8 +62,7 @@ export class Thief {
     this.#stolen = stolen
   }
 
-  static async of(name: string, groupId: GroupId, rows: Map<string, Bytes>): Promise<Thief> {
-    const store = memoryStore(rows)
+  static async of(name: string, groupId: GroupId, store: Store): Promise<Thief> {
     const state = await loadGroup(store, native, groupId)
     if (state === undefined) throw new Error('nothing was stolen')
     const engine = makeMlsEngine({ primitives: native, random: seededBytes(`thief of ${name}`) })

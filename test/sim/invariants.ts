@@ -1,0 +1,409 @@
+// What must hold after every step of every honest member (groups design §12): 4 to 8 and 11 to 13, and what may be seen at
+// once of the others. What holds only in the end is in `endings.ts`.
+import { inspect, isDeepStrictEqual } from 'node:util'
+import type { Bytes } from '../../protocols/base/bytes.ts'
+import { formatHex } from '../../protocols/base/bytes.ts'
+import type { PeerId } from '../../protocols/base/ids.ts'
+import { MINUTE_MS } from '../../protocols/base/time.ts'
+import { nodeOf } from '../../protocols/group/chain.ts'
+import { readFrameHead } from '../../protocols/group/frame.ts'
+import { refKey } from '../../protocols/group/ids.ts'
+import { decodePayload } from '../../protocols/group/payload.ts'
+import { standingOf } from '../../protocols/group/selection.ts'
+import type { Delivered, GroupState } from '../../protocols/group/state.ts'
+import {
+  INTENTS_MAX,
+  ORPHANS_PER_AUTHOR_MAX,
+  PAST_EPOCHS_MAX,
+  PAST_EPOCHS_MS,
+  PENDING_BYTES_MAX,
+  PENDING_FRAMES_MAX,
+  RECORDS_MAX,
+} from '../../protocols/group/types.ts'
+import type { CommitId, FrameContent, Payload } from '../../protocols/group/types.ts'
+import { loadGroup } from '../../src/node/group-load.ts'
+import { GROUP_TABLES } from '../../src/node/group-rows.ts'
+import type { Chance } from './chance.ts'
+import type { SimMember } from './group-node.ts'
+import { copyTables, SimStore } from './sim-store.ts'
+import { Hoarders, restoreStolen } from './thief.ts'
+import { Violation } from './world.ts'
+import type { StepTaken, Watcher, World } from './world.ts'
+
+/** Clocks are read when something happens, or a timer ends; nothing is wiped in between. */
+const EXPIRY_SLACK_MS: number = 15 * MINUTE_MS
+const ORPHANS_MAX = 256
+/** One step in so many has its store stolen, and is read back. */
+const SAMPLE = 150
+
+/** Members that a state knows to be removed, on whatever branch that is not void (spec §4.7). */
+export function tombstonesOf({ chain, tip, votes }: GroupState): Map<PeerId, number> {
+  const { gone } = nodeOf(chain, tip).view
+  const tombstones = new Map(gone)
+  const { voided } = standingOf(chain, votes)
+  for (const [id, { record, failed }] of chain.nodes) {
+    if (failed || voided.has(id)) continue
+    for (const { member } of record.removes) {
+      tombstones.set(member.peer, Math.max(member.gen, tombstones.get(member.peer) ?? 0))
+    }
+  }
+  return tombstones
+}
+
+/** What an honest member has got and given so far. */
+interface Account {
+  readonly seen: Set<string>
+  readonly last: Map<string, number>
+}
+
+/** Watches every step. */
+export class Invariants implements Watcher {
+  readonly #world: World
+  readonly #chance: Chance
+  readonly #hoarders: Hoarders
+  readonly #accounts = new Map<SimMember, Account>()
+  /** What every holder of an epoch agrees on. */
+  readonly #epochs = new Map<CommitId, { readonly by: string; readonly print: string }>()
+  readonly #keysUsed = new Map<string, string>()
+  readonly #nonces = new Map<string, string>()
+  readonly #parents = new Map<CommitId, CommitId>()
+  readonly #children = new Map<CommitId, number>()
+  /** Whom members knew to be removed when they last began to seal. */
+  readonly #knownAtSeal = new Map<SimMember, Map<PeerId, number>>()
+  /** Commits that somebody honest saw to be final, and to stay so. */
+  readonly finals: Set<CommitId> = new Set<CommitId>()
+  readonly settled: Map<CommitId, string> = new Map<CommitId, string>()
+
+  constructor(world: World) {
+    this.#world = world
+    this.#chance = world.chance.fork('invariants')
+    this.#hoarders = new Hoarders(world)
+  }
+
+  async stepped(step: StepTaken): Promise<void> {
+    const { member, before, event, after, effects } = step
+    this.#follow(before, after)
+    this.#countJob(step)
+    if (!member.isHonest) return
+    this.#checkBounds(member, after)
+    if (effects.some((effect) => effect.kind === 'startJob' && effect.job.kind === 'seal')) {
+      this.#knownAtSeal.set(member, tombstonesOf(after))
+    }
+    this.#checkDeliveries(step)
+    if (after.held !== before.held) this.#checkEpochs(member, before, after)
+    if (after.held !== before.held || after.checkpoints !== before.checkpoints) {
+      checkRetention(member, after)
+    }
+    this.#checkOpened(step)
+    if (event.kind === 'jobDone') this.#checkFailed(step)
+    if (after.votes !== before.votes) this.#noteFinal(member, after)
+    if (this.#chance.upTo(SAMPLE) > 0) return
+    await this.#checkRows(member, after)
+    await this.#checkStolen(member, after)
+  }
+
+  async publishing(member: SimMember, frame: Bytes, content: FrameContent): Promise<void> {
+    const { ledger } = this.#world
+    ledger.published.push({ by: member.peer, frame, content })
+    if (content.kind === 'commit') ledger.tally.commits += 1
+    if (!member.isHonest) return
+    this.#checkNonce(member, frame)
+    if (content.kind !== 'app') return
+    this.#checkKey(member, content.message)
+    await this.#checkReaders(member, content)
+  }
+
+  /** 14: what a restart reads back is what was there; nothing that was accepted is gone. */
+  restarted(member: SimMember, last: GroupState, delivered: readonly Delivered[]): void {
+    if (!member.isHonest) return
+    sameState(member, last, member.demand())
+    if (member.delivered.length < delivered.length) {
+      throw new Violation('restart equivalence', `${member.name} lost messages in a restart`)
+    }
+  }
+
+  /** The accounts begin anew with rows of another time. */
+  restored(member: SimMember): void {
+    this.#accounts.delete(member)
+  }
+
+  #follow(before: GroupState, after: GroupState): void {
+    const { tally } = this.#world.ledger
+    if (after.chain === before.chain) return
+    for (const [id, { record }] of after.chain.nodes) {
+      if (before.chain.nodes.has(id) || this.#parents.has(id)) continue
+      this.#parents.set(id, record.parent)
+      const children = (this.#children.get(record.parent) ?? 0) + 1
+      this.#children.set(record.parent, children)
+      if (children > 1) tally.forks += 1
+    }
+  }
+
+  #countJob({ event }: StepTaken): void {
+    if (event.kind !== 'jobDone') return
+    const { tally } = this.#world.ledger
+    if (event.job.kind === 'resync' && event.result.kind === 'committed') tally.resyncs += 1
+    if (event.result.kind !== 'followed') return
+    if (event.job.kind === 'resume') tally.resumes += 1
+    else tally.follows += 1
+  }
+
+  /** 13 */
+  #checkBounds(
+    member: SimMember,
+    { held, checkpoints, waiting, intents, chain, volatile }: GroupState,
+  ): void {
+    const over = (what: string, count: number, most: number): void => {
+      if (count <= most) return
+      throw new Violation('bounds', `${member.name} keeps ${count} ${what}, ${most} at most`)
+    }
+    over('epochs', held.size, PAST_EPOCHS_MAX + 1)
+    over('checkpoints', checkpoints.size, PAST_EPOCHS_MAX)
+    over('waiting messages', waiting.size, PENDING_FRAMES_MAX)
+    over('intents', intents.length, INTENTS_MAX)
+    over('records', chain.nodes.size, RECORDS_MAX)
+    over('orphans', volatile.orphans.length, ORPHANS_MAX)
+    if (waiting.size > 256) {
+      let bytes = 0
+      for (const { message } of waiting.values()) bytes += message.length
+      over('waiting octets', bytes, PENDING_BYTES_MAX)
+    }
+    if (volatile.orphans.length > ORPHANS_PER_AUTHOR_MAX) {
+      const by = new Map<PeerId, number>()
+      for (const { author } of volatile.orphans) by.set(author, (by.get(author) ?? 0) + 1)
+      over('orphans of one author', Math.max(...by.values()), ORPHANS_PER_AUTHOR_MAX)
+    }
+  }
+
+  /** 4: exactly once, in its author's order. */
+  #checkDeliveries({ member, effects }: StepTaken): void {
+    const fresh = effects.flatMap((effect) => (effect.kind === 'deliver' ? [effect.message] : []))
+    if (fresh.length === 0) return
+    let account = this.#accounts.get(member)
+    if (account === undefined) {
+      this.#accounts.set(member, (account = { seen: new Set(), last: new Map() }))
+      const before = member.delivered.slice(0, member.delivered.length - fresh.length)
+      for (const one of before) count(account, member, one)
+    }
+    for (const one of fresh) count(account, member, one)
+  }
+
+  /** 1, 8: whoever holds an epoch holds the same as all others, also by a checkpoint. */
+  #checkEpochs(member: SimMember, before: GroupState, after: GroupState): void {
+    for (const [id, epoch] of after.held) {
+      if (before.held.has(id)) continue
+      const { branchId, bodyKey, rankKey, authenticator, treeHash } = epoch
+      const print = [branchId, ...[bodyKey, rankKey, authenticator, treeHash].map(formatHex)].join()
+      const known = this.#epochs.get(id)
+      if (known === undefined) this.#epochs.set(id, { by: member.name, print })
+      else if (known.print !== print) {
+        const rule = after.checkpoints.has(id) ? 'own-commit recovery' : 'convergence'
+        throw new Violation(rule, `${member.name} and ${known.by} differ on ${id.slice(0, 6)}`)
+      }
+    }
+  }
+
+  /** 8: nobody fails over what an honest member made, least of all its author. */
+  #checkFailed({ member, before, after }: StepTaken): void {
+    if (after.chain === before.chain) return
+    for (const [id, { record, failed }] of after.chain.nodes) {
+      if (!failed || before.chain.nodes.get(id)?.failed === true) continue
+      const author = this.#world.members.get(record.author.peer)
+      // Rows of another time have lost what adopts an own commit.
+      if (author?.isHonest !== true || (author === member && member.restores > 0)) continue
+      const rule = author === member ? 'own-commit recovery' : 'convergence'
+      throw new Violation(rule, `${member.name} fails over a commit of ${author.name}`)
+    }
+  }
+
+  /** 12: what an honest member sealed for an epoch that is held opens there. */
+  #checkOpened({ member, event }: StepTaken): void {
+    if (event.kind !== 'jobDone' || event.job.kind !== 'open') return
+    const { job, result } = event
+    // Refused as a whole: its epoch was dropped meanwhile, and others are asked for what it would have opened.
+    if (result.kind !== 'opened') return
+    for (const one of result.messages) {
+      if (one.ok || one.code === 'GROUP_CONSUMED') continue
+      const asked = job.messages.find(({ frameId }) => frameId === one.frameId)
+      const sealed = asked && this.#world.ledger.sealedOf(asked.message)
+      const author = sealed && this.#world.members.get(sealed.by)
+      if (author === undefined || !author.isHonest || author.peer === member.peer) continue
+      throw new Violation('epoch ambiguity', `${member.name} drops a message: ${one.code}`)
+    }
+  }
+
+  /** 10, later: what has been final for long does not lose. What is final may, as long as votes are under way. */
+  #noteFinal(member: SimMember, { chain, votes, volatile }: GroupState): void {
+    const { final } = standingOf(chain, votes)
+    if (final !== undefined) this.finals.add(final)
+    if (volatile.settled !== undefined) this.settled.set(volatile.settled, member.name)
+  }
+
+  /** 7 */
+  #checkNonce(member: SimMember, frame: Bytes): void {
+    const head = readFrameHead(frame)
+    if (!head.ok) throw new Violation('nonce uniqueness', `${member.name} publishes no frame`)
+    const name = formatHex(frame.subarray(0, 25)) // version, tag, hour, nonce
+    const print = formatHex(this.#world.primitives.sha256(frame))
+    const known = this.#nonces.get(name)
+    if (known !== undefined && known !== print) {
+      throw new Violation('nonce uniqueness', `${member.name} seals two frames under one nonce`)
+    }
+    this.#nonces.set(name, print)
+  }
+
+  /** 7 */
+  #checkKey(member: SimMember, message: Bytes): void {
+    const sealed = this.#world.ledger.sealedOf(message)
+    if (sealed === undefined) {
+      throw new Violation('key uniqueness', `${member.name} publishes what it never sealed`)
+    }
+    const print = formatHex(this.#world.primitives.sha256(message))
+    const known = this.#keysUsed.get(sealed.key)
+    if (known !== undefined && known !== print) {
+      throw new Violation('key uniqueness', `${member.name} uses one message key twice`)
+    }
+    this.#keysUsed.set(sealed.key, print)
+  }
+
+  /** 5: who is known to be removed neither hears nor can open what is said. */
+  async #checkReaders(
+    member: SimMember,
+    content: Extract<FrameContent, { kind: 'app' }>,
+  ): Promise<void> {
+    const state = member.demand()
+    const { roster } = nodeOf(state.chain, state.tip).view
+    const epoch = [...state.held].find(([, { branchId }]) => branchId === content.branchId)
+    if (epoch === undefined) return
+    for (const [peer, gen] of tombstonesOf(state)) {
+      const present = roster.get(peer)
+      if (peer === member.peer || (present !== undefined && present > gen)) continue
+      // Who left by itself on another branch does not mind.
+      if (present !== undefined && state.leaves.get(peer)?.kind === 'leave') continue
+      if (present !== undefined) {
+        const name = this.#world.members.get(peer)?.name ?? peer
+        const wasKnown = this.#knownAtSeal.get(member)?.get(peer) === gen
+        const since = wasKnown ? 'and knew it' : 'what it was sealing'
+        const text = `${member.name} speaks while ${name} listens, ${since}`
+        throw new Violation('removed stays removed', text)
+      }
+      const hoarder = this.#hoarders.of(peer)
+      if (await hoarder?.opens(epoch[0], content.message, (id) => this.#parents.get(id))) {
+        throw new Violation('removed stays removed', `${peer} opens what ${member.name} says`)
+      }
+    }
+  }
+
+  /** 14: rows say what the state says. */
+  async #checkRows(member: SimMember, after: GroupState): Promise<void> {
+    const { primitives, groupId } = this.#world
+    const loaded = await loadGroup(new SimStore(copyTables(member.tables)), primitives, groupId)
+    if (loaded === undefined) throw new Violation('restart equivalence', `${member.name}: no rows`)
+    sameState(member, after, loaded)
+  }
+
+  /** 6: a stolen store opens nothing that its member had read. */
+  async #checkStolen(member: SimMember, { held }: GroupState): Promise<void> {
+    const { engine, epochs } = await restoreStolen(this.#world, member.tables, member.identity)
+    const byBranch = new Map([...held].map(([id, { branchId }]) => [branchId, epochs.get(id)]))
+    const read = new Set(member.delivered.map(({ payload }) => nameOf(payload)))
+    for (const { content } of this.#world.ledger.published) {
+      const epoch = content.kind === 'app' ? byBranch.get(content.branchId) : undefined
+      if (content.kind !== 'app' || epoch === undefined) continue
+      const opened = await engine.open(epoch, content.message)
+      const payload = opened.ok ? decodePayload(opened.value.plaintext) : undefined
+      if (payload?.ok !== true || !read.has(nameOf(payload.value))) continue
+      const name = nameOf(payload.value)
+      // What was sealed again for others may lie unopened in an epoch where it was not read.
+      if (this.#world.ledger.isOnlyOnce(name)) {
+        throw new Violation('forward secrecy', `a thief of ${member.name}'s store reads ${name}`)
+      }
+    }
+  }
+}
+
+function nameOf({ author, n }: Payload): string {
+  return `${refKey(author)}/${n}`
+}
+
+function count(account: Account, member: SimMember, { payload, late }: Delivered): void {
+  const name = nameOf(payload)
+  if (account.seen.has(name)) {
+    const { joins, restores } = member
+    const text = `${member.name} gets ${name} twice (${joins} joins, ${restores} restores)`
+    throw new Violation('exactly once', text)
+  }
+  account.seen.add(name)
+  const author = refKey(payload.author)
+  if (late) return
+  if ((account.last.get(author) ?? 0) >= payload.n) {
+    throw new Violation('order of an author', `${member.name} gets ${name} out of order`)
+  }
+  account.last.set(author, payload.n)
+}
+
+/** 6: rows of secrets are those of epochs within the bound, and no others. */
+function checkRetention(member: SimMember, state: GroupState): void {
+  const { held, checkpoints, owed, tip } = state
+  const fail = (text: string): never => {
+    throw new Violation('forward secrecy', `${member.name} ${text}`)
+  }
+  for (const [id, { endedAt }] of held) {
+    if (id === tip || endedAt === undefined) continue
+    if (member.nowMs - endedAt > PAST_EPOCHS_MS + EXPIRY_SLACK_MS) fail('keeps an epoch too long')
+  }
+  const counts = [
+    [GROUP_TABLES.epoch, held.size],
+    [GROUP_TABLES.snapshot, held.size],
+    [GROUP_TABLES.checkpoint, checkpoints.size],
+  ] as const
+  for (const [table, size] of counts) {
+    const rows = member.tables.get(table)?.size ?? 0
+    if (rows !== size) fail(`has ${rows} rows in ${table} for ${size}`)
+  }
+  const hashes = [...held.values(), ...checkpoints.values(), ...owed].map((one) =>
+    formatHex(one.treeHash),
+  )
+  const trees = member.tables.get(GROUP_TABLES.tree)?.size ?? 0
+  if (trees !== new Set(hashes).size) fail(`has ${trees} trees for ${new Set(hashes).size}`)
+}
+
+/** 14: what is durable is everything but what a restart may forget. */
+function sameState(member: SimMember, a: GroupState, b: GroupState): void {
+  const isSame = (key: keyof GroupState): boolean =>
+    key === 'chain'
+      ? a.chain.base === b.chain.base && isDeepStrictEqual(a.chain.nodes, b.chain.nodes)
+      : key === 'votes'
+        ? isDeepStrictEqual(counted(a.votes), counted(b.votes))
+        : isDeepStrictEqual(a[key], b[key])
+  for (const key of Object.keys(a) as (keyof GroupState)[]) {
+    if (key === 'volatile' || isSame(key)) continue
+    const what = `${key}: ${differenceOf(a[key], b[key])}`
+    throw new Violation('restart equivalence', `rows of ${member.name} say another ${what}`)
+  }
+}
+
+/** What of votes matters: of a double one that it is one. */
+function counted(votes: GroupState['votes']): Map<PeerId, unknown> {
+  const all = [...votes].map(([peer, vote]) => {
+    return [peer, vote.isDouble === true ? { gen: vote.gen, isDouble: true } : vote] as const
+  })
+  return new Map(all)
+}
+
+/** Where two values begin to differ, for a reader. */
+function differenceOf(a: unknown, b: unknown, depth = 0): string {
+  if (isDeepStrictEqual(a, b)) return ''
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || depth > 4) {
+    return `${inspect(a, { depth: 1 })} is ${inspect(b, { depth: 1 })}`.slice(0, 200)
+  }
+  const entriesOf = (one: object): Map<unknown, unknown> =>
+    one instanceof Map ? one : new Map(Object.entries(one))
+  const [left, right] = [entriesOf(a), entriesOf(b)]
+  for (const key of new Set([...left.keys(), ...right.keys()])) {
+    if (isDeepStrictEqual(left.get(key), right.get(key))) continue
+    if (key === 'children' || key === 'forks') continue
+    return `${String(key).slice(0, 12)} ${differenceOf(left.get(key), right.get(key), depth + 1)}`
+  }
+  return ''
+}

@@ -1,0 +1,73 @@
+// Many simulated groups with the fake engine, some with the real one: `npm run sim -- --seed N` shows one of them.
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { play } from './play.ts'
+import { purely } from './purity.ts'
+import type { Played } from './report.ts'
+import { reportOf } from './report.ts'
+import { plan } from './script.ts'
+import type { Script } from './script.ts'
+import type { EngineKind } from './world.ts'
+
+const test = suite('sim · seeds')
+
+const FAKE_SEEDS = 180
+const REAL_SEEDS = 20
+
+/** Breaches that are known, and not mended yet: they are counted and named. */
+const KNOWN: readonly (readonly [RegExp, string, ((script: Script) => boolean)?])[] = [
+  [/hasBody/, 'the commit joined by has a body only until a resync and a restart'],
+  [
+    /is removed and on the roster/,
+    'an admin’s false record ends a membership, and others go on with it',
+  ],
+  [/a rekey that nobody committed/, 'an admin’s false removal makes void what its victim commits'],
+  [
+    /listens, what it was sealing/,
+    'what is being sealed is published after a removal was heard of',
+  ],
+  [/isDouble: true/, 'a proof of a double vote is forgotten over a restart'],
+  [
+    /is given no way in/,
+    'what is asked for again while it is being committed is not in the record',
+  ],
+  [/never hears/, 'clocks apart: what a joiner hears looks older than its joining', isSkewed],
+]
+
+function isSkewed({ skewsMs }: Script): boolean {
+  return skewsMs.some((one) => one !== 0)
+}
+
+async function playAll(from: number, count: number, engine: EngineKind): Promise<void> {
+  const played: Played[] = []
+  const known = new Map<string, number[]>()
+  const news: string[] = []
+  for (let seed = from; seed < from + count; seed++) {
+    const script = plan(seed)
+    const outcome = await purely(() => play(script, { engine }))
+    played.push({ seed, lossPercent: Math.round(script.weather.loss * 100), outcome })
+    const { violation } = outcome
+    if (violation === undefined) continue
+    const { message } = violation
+    const [, why] =
+      KNOWN.find(([pattern, , fits]) => pattern.test(message) && fits?.(script) !== false) ?? []
+    if (why === undefined) news.push(`seed ${seed} (${script.scenario}): ${message}`)
+    else known.set(why, [...(known.get(why) ?? []), seed])
+  }
+  for (const line of reportOf(played)) console.log(line)
+  for (const [why, seeds] of known) console.log(`skipped: ${why}: seeds ${seeds.join(' ')}`)
+  assert.equal(news, [])
+}
+
+test(`${FAKE_SEEDS} groups with the fake engine`, () => playAll(1, FAKE_SEEDS, 'fake'))
+
+test(`${REAL_SEEDS} groups with the real engine`, () => playAll(1_001, REAL_SEEDS, 'real'))
+
+test('the same seed ends the same', async () => {
+  for (const seed of [1, 2, 3]) {
+    const [one, two] = [await play(plan(seed)), await play(plan(seed))]
+    assert.is(one.print, two.print)
+  }
+})
+
+test.run()
