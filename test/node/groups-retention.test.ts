@@ -14,12 +14,13 @@ import {
   PAST_MS_MIN,
 } from '../../protocols/group/types.ts'
 import type { CommitId } from '../../protocols/group/types.ts'
-import type { Published, World } from '../sim/cast.ts'
+import type { World } from '../sim/cast.ts'
 import { SimMember } from '../sim/group-node.ts'
 import { SimStore } from '../sim/sim-store.ts'
 import { makeWorld } from '../sim/world.ts'
 import type { Store } from '../../src/store/types.ts'
 import { messagesIn, Thief } from '../support/thief.ts'
+import type { Published } from '../support/thief.ts'
 
 const test = suite('node · groups retention')
 

@@ -25,12 +25,6 @@ import type { Timeline } from './timeline.ts'
 /** Where a step is cut short: nothing of it is durable; all of it is, and nothing done; or some is done. */
 export type CrashPoint = 'before' | 'after' | 'between'
 
-/** A published frame, kept to attack it later. */
-export interface Published {
-  readonly by: PeerId
-  readonly frame: Bytes
-}
-
 /** A member as others see and use it; `SimMember` is one. */
 export interface Member {
   readonly name: string

@@ -36,6 +36,7 @@ import {
 import type { GroupHeard } from '../../src/node/running-group.ts'
 import type { Op } from '../../src/store/types.ts'
 import { seededPeer } from '../support/seeded.ts'
+import type { Published } from '../support/thief.ts'
 import { foundBy, joinBy } from './beginnings.ts'
 import type { Chance } from './chance.ts'
 import { gossip } from './gossip.ts'
@@ -45,7 +46,7 @@ import { deliveredIn, epochRowsOf } from './member-rows.ts'
 import { MemberSync } from './member-sync.ts'
 import { copyTables, SimStore } from './sim-store.ts'
 import type { Tables } from './sim-store.ts'
-import type { CrashPoint, Member, Published, World } from './cast.ts'
+import type { CrashPoint, Member, World } from './cast.ts'
 
 /** How a member may differ from others. */
 export interface MemberOptions {

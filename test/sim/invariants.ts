@@ -343,7 +343,8 @@ function count(account: Account, member: Member, { payload, late }: Delivered): 
 }
 
 /** 6: rows of secrets are those of epochs within the bound, and no others. */
-function checkRetention(member: Member, { held, checkpoints, tip }: GroupState): void {
+function checkRetention(member: Member, state: GroupState): void {
+  const { held, checkpoints, owed, tip } = state
   const fail = (text: string): never => {
     throw new Violation('forward secrecy', `${member.name} ${text}`)
   }
@@ -360,7 +361,9 @@ function checkRetention(member: Member, { held, checkpoints, tip }: GroupState):
     const rows = member.tables.get(table)?.size ?? 0
     if (rows !== size) fail(`has ${rows} rows in ${table} for ${size}`)
   }
-  const hashes = [...held.values(), ...checkpoints.values()].map((one) => formatHex(one.treeHash))
+  const hashes = [...held.values(), ...checkpoints.values(), ...owed].map((one) =>
+    formatHex(one.treeHash),
+  )
   const trees = member.tables.get(GROUP_TABLES.tree)?.size ?? 0
   if (trees !== new Set(hashes).size) fail(`has ${trees} trees for ${new Set(hashes).size}`)
 }

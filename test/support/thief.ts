@@ -22,9 +22,15 @@ export interface Heard {
   readonly message: Bytes
 }
 
+/** A frame and who published it. */
+export interface Published {
+  readonly by: string
+  readonly frame: Bytes
+}
+
 /** What was said in frames that these generations open. */
 export function messagesIn(
-  published: readonly { readonly by: string; readonly frame: Bytes }[],
+  published: readonly Published[],
   generations: Iterable<Generation>,
 ): Heard[] {
   const all = [...generations]
