@@ -63,9 +63,11 @@ export function routeToTip(turn: GroupTurn): Route {
   if (own !== undefined) {
     return { kind: 'job', job: { kind: 'resume', commitId: next, treeHash: own.treeHash } }
   }
-  const { failed, entry } = nodeOf(chain, next)
+  const { failed, entry, record } = nodeOf(chain, next)
   // Most of the others have followed what failed here, or has not come yet: else it would not be selected.
-  if (failed) return { kind: 'outside', to: selected, waitMs: 0 }
+  // And an own commit whose epoch is not here any more, after a restored backup, cannot be followed by its author.
+  const isOwn = record.author.peer === turn.state.self.peer
+  if (failed || isOwn) return { kind: 'outside', to: selected, waitMs: 0 }
   if (entry.body === undefined) return { kind: 'outside', to: selected, waitMs: BODY_WAIT_MS }
   return followFrom(turn, path.from, next, entry.body)
 }

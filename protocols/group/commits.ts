@@ -174,7 +174,8 @@ interface Plan {
 export function commitJob(turn: GroupTurn): Job | undefined {
   const { state } = turn
   const open = state.intents.filter(
-    ({ committedIn, dueAt = 0 }) => committedIn === undefined && dueAt <= turn.nowMs,
+    ({ change, committedIn, dueAt = 0 }) =>
+      committedIn === undefined && dueAt <= turn.nowMs && mayMake(turn, change),
   )
   // After a refusal one by one, so that what is wrong with one does not hold up the others.
   const isRefused = open.some(({ attempts }) => attempts > 0)
@@ -186,6 +187,23 @@ export function commitJob(turn: GroupTurn): Job | undefined {
   const { proposals } = planOf(turn, batch, leaves)
   const intents = batch.map(({ id }) => id)
   return { kind: 'commit', parent: state.tip, proposals, intents, leaves, nowMs: turn.nowMs }
+}
+
+/** Nothing is said to somebody whose removal is not made, or has lost; nor under keys that are to be replaced. */
+export function mustCommitFirst(turn: GroupTurn): boolean {
+  const { state } = turn
+  // Somebody whom another branch removed would hear it.
+  if ([...state.leaves.values()].some(({ kind }) => kind === 'tombstone')) return true
+  return openIntents(state).some(
+    ({ change, isRoutine }) =>
+      (change.kind === 'remove' && mayMake(turn, change)) ||
+      (change.kind === 'rekey' && isRoutine !== true),
+  )
+}
+
+/** An admin whose role was lost with a branch waits with what only admins do. */
+function mayMake({ view, state }: GroupTurn, change: Change): boolean {
+  return change.kind === 'rekey' || isAdmin(view.policy, state.self)
 }
 
 /** As many additions as leave room in a JoinPackage, which names all of them and the roster after them. */
@@ -274,6 +292,10 @@ export function takeCommitted(
   const { commitId, epoch } = result
   const intents = state.intents.filter(({ id }) => job.intents.includes(id))
   const plan = planOf(turn, intents, job.leaves)
+  // What was asked for again meanwhile is not in this commit as its record would say.
+  const isPlanned =
+    intents.length === job.intents.length && plan.proposals.length === job.proposals.length
+  if (!isPlanned) return
   const { parent } = job
   recordCommit(turn, { kind: 'commit', parent, plan, bodyKey: turn.tipEpoch.bodyKey, result })
   const isAlone = turn.view.roster.size === 1

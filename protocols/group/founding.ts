@@ -249,6 +249,7 @@ function beginOn(
     votes: new Map(),
     genesis,
     since: base,
+    joinedBy: base,
     joinedAt: nowMs,
     proofs: new Map(),
     acks: new Map(),

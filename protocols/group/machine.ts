@@ -15,6 +15,7 @@ import {
   askChanges,
   commitJob,
   leaveDueAt,
+  mustCommitFirst,
   openIntents,
   rekeyDueAt,
   reviewIntents,
@@ -251,8 +252,10 @@ function takeResult(turn: GroupTurn, event: Extract<GroupEvent, { kind: 'jobDone
     if (result.kind === 'followed') takeFollowed(turn, job.commitId, result)
   } else if (job.kind === 'commit' && result.kind === 'committed') takeCommitted(turn, job, result)
   else if (job.kind === 'resync' && result.kind === 'committed') takeResynced(turn, job, result)
-  else if (job.kind === 'seal' && result.kind === 'sealed') takeSealed(turn, job, result)
-  else if (job.kind === 'open' && result.kind === 'opened') takeOpened(turn, job, result)
+  else if (job.kind === 'seal' && result.kind === 'sealed') {
+    // A removal that was heard of meanwhile comes first.
+    if (!mustCommitFirst(turn)) takeSealed(turn, job, result)
+  } else if (job.kind === 'open' && result.kind === 'opened') takeOpened(turn, job, result)
 }
 
 type Refused = Extract<Extract<GroupEvent, { kind: 'jobDone' }>['result'], { kind: 'refused' }>
@@ -331,16 +334,6 @@ function ownJob(turn: GroupTurn): Job | undefined {
   if (selectTip(state.chain, state.votes) !== state.tip) return undefined
   reviewIntents(turn)
   return mustCommitFirst(turn) ? commitJob(turn) : (sealJob(turn) ?? commitJob(turn))
-}
-
-/** Nothing is said to somebody whose removal is not made, or has lost; nor under keys that are to be replaced. */
-function mustCommitFirst({ state }: GroupTurn): boolean {
-  // Somebody whom another branch removed would hear it.
-  if ([...state.leaves.values()].some(({ kind }) => kind === 'tombstone')) return true
-  return openIntents(state).some(
-    ({ change: { kind }, isRoutine }) =>
-      kind === 'remove' || (kind === 'rekey' && isRoutine !== true),
-  )
 }
 
 function isCatchingUp({ state, nowMs, view }: GroupTurn): boolean {

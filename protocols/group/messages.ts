@@ -6,6 +6,7 @@ import { isKnown, leadsTo, nodeOf } from './chain.ts'
 import { refKey, sameRef } from './ids.ts'
 import type { Job, JobResult, OpenedMessage } from './jobs.ts'
 import { signPayload, verifyPayload } from './payload.ts'
+import { selectTip } from './selection.ts'
 import { isKept, keepMessage, noteSealedAgain, salvageDue } from './salvage.ts'
 import type {
   AuthorOrder,
@@ -31,8 +32,8 @@ import {
 } from './types.ts'
 import type { BranchId, CommitId, FrameId, MemberRef, Payload } from './types.ts'
 
-/** How far clocks may be apart. */
-const CLOCK_SKEW_MS: number = 10 * MINUTE_MS
+/** How far two clocks may be apart, each of which may be ten minutes off. */
+const CLOCK_SKEW_MS: number = 20 * MINUTE_MS
 
 /** Queues an own message and hands it to the own history. @throws ConclaveError `LIMIT_QUOTA`. */
 export function queueMessage(
@@ -93,6 +94,7 @@ export function takeSealed(
   const { state } = turn
   const epoch = state.held.get(job.epoch)
   if (state.tip !== job.epoch || epoch === undefined) return
+  if (selectTip(state.chain, state.votes) !== state.tip) return
   const { generation } = nodeOf(state.chain, job.epoch).view
   turn.ask({ kind: 'saveSnapshot', commitId: job.epoch, snapshot: result.snapshot })
   turn.ask({ kind: 'keepHandle', commitId: job.epoch })
@@ -128,10 +130,23 @@ export function keepWaiting(
   if (waiting.has(frameId)) return true
   let bytes = message.length
   for (const one of waiting.values()) bytes += one.message.length
-  if (waiting.size >= PENDING_FRAMES_MAX || bytes > PENDING_BYTES_MAX) return false
+  const isFull = waiting.size >= PENDING_FRAMES_MAX || bytes > PENDING_BYTES_MAX
+  if (isFull && !makeRoom(turn, branchId)) return false
   const one: Waiting = { frameId, branchId, message, heardAt: turn.nowMs }
-  turn.change({ waiting: new Map(waiting).set(frameId, one) })
+  turn.change({ waiting: new Map(turn.state.waiting).set(frameId, one) })
   turn.ask({ kind: 'saveWaiting', waiting: one })
+  return true
+}
+
+/** What can be opened at once takes the place of the oldest that cannot. */
+function makeRoom(turn: GroupTurn, branchId: BranchId): boolean {
+  const held = new Set([...turn.state.held.values()].map((epoch) => epoch.branchId))
+  const oldest = [...turn.state.waiting.values()].find((one) => !held.has(one.branchId))
+  if (!held.has(branchId) || oldest === undefined) return false
+  const waiting = new Map(turn.state.waiting)
+  waiting.delete(oldest.frameId)
+  turn.change({ waiting })
+  turn.ask({ kind: 'dropWaiting', frameId: oldest.frameId })
   return true
 }
 

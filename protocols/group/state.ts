@@ -187,6 +187,8 @@ export interface GroupState {
   readonly genesis: CommitId
   /** The commit by which this member came in: genesis, the one that added it, or its last resync. */
   readonly since: CommitId
+  /** The genesis, or the commit that added it, and when. */
+  readonly joinedBy: CommitId
   readonly joinedAt: TimeMs
   /** Proofs of double votes, by author. */
   readonly proofs: ReadonlyMap<PeerId, Bytes>

@@ -71,6 +71,7 @@ type GroupRow = readonly [
   genesis: CommitId,
   since: CommitId,
   joinedAt: TimeMs,
+  joinedBy: CommitId,
 ]
 
 /** Reads a group's state back; undefined if there is no such group. */
@@ -82,8 +83,10 @@ export async function loadGroup(
   const row = await store.get(GROUP_TABLES.group, groupId)
   if (row === undefined) return undefined
   const [peer, gen, phase, tip, ...rest] = unpackRow(row) as GroupRow
-  const [seq, n, lamport, intentId, rekeyedAt, rekeyedLamport, genesis, since, joinedAt] = rest
-  const chain = markFollowed(await loadChain(store, primitives, groupId), since)
+  const [seq, n, lamport, intentId, rekeyedAt, rekeyedLamport, genesis, since, joinedAt, joinedBy] =
+    rest
+  const loaded = await loadChain(store, primitives, groupId)
+  const chain = markFollowed(markFollowed(loaded, joinedBy), since)
   const proofs = await readMap(store, GROUP_TABLES.proof, groupId, (key, [proof]) => {
     return [key as PeerId, proof as Bytes]
   })
@@ -100,6 +103,7 @@ export async function loadGroup(
     genesis,
     since,
     joinedAt,
+    joinedBy,
     proofs,
     acks,
     held: await readMap(store, GROUP_TABLES.epoch, groupId, readEpoch),
@@ -330,8 +334,12 @@ function votesOf(
   for (const [peer, bytes] of proofs) {
     const proof = verifyProof(primitives, bytes)
     const known = votes.get(peer)
-    if (!proof.ok || known?.gen !== proof.value.author.gen) continue
-    votes.set(peer, { ...known, isDouble: true })
+    if (!proof.ok) continue
+    const { seq, author } = proof.value
+    const { gen } = author
+    if (known !== undefined && known.gen > gen) continue
+    const commitId = known?.gen === gen ? known.commitId : chain.base
+    votes.set(peer, { gen, seq, commitId, isDouble: true })
   }
   return votes
 }

@@ -214,9 +214,9 @@ export function stateRows(before: GroupState | undefined, after: GroupState): Op
 
 function countersOf(state: GroupState): Packed {
   const { self, phase, tip, seq, n, lamport, intentId, rekeyedAt } = state
-  const { rekeyedLamport, genesis, since, joinedAt } = state
+  const { rekeyedLamport, genesis, since, joinedAt, joinedBy } = state
   const counted = [self.gen, phase, tip, seq, n, lamport, intentId, rekeyedAt]
-  return [...counted, rekeyedLamport, genesis, since, joinedAt]
+  return [...counted, rekeyedLamport, genesis, since, joinedAt, joinedBy]
 }
 
 /**

@@ -72,6 +72,7 @@ export function madeGroup({ self, commits, tip, votes = [], change = {} }: Wish)
     chain,
     genesis,
     since: genesis,
+    joinedBy: genesis,
     tip: madeId(tip),
     votes: new Map(
       votes.map(([peer, id, rest]) => [
@@ -83,7 +84,10 @@ export function madeGroup({ self, commits, tip, votes = [], change = {} }: Wish)
   }
 }
 
-const EMPTY: Omit<GroupState, 'self' | 'chain' | 'genesis' | 'since' | 'tip' | 'votes'> = {
+const EMPTY: Omit<
+  GroupState,
+  'self' | 'chain' | 'genesis' | 'since' | 'joinedBy' | 'tip' | 'votes'
+> = {
   groupId: toGroupId(new Uint8Array(32).fill(7)),
   phase: 'member',
   joinedAt: MADE_AT,
