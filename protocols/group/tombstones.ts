@@ -2,7 +2,7 @@
 import { equalBytes } from '../base/bytes.ts'
 import type { PeerId } from '../base/ids.ts'
 import { endMembership } from './adoption.ts'
-import { forkPoint, nodeOf } from './chain.ts'
+import { forkPoint, leadsTo, nodeOf } from './chain.ts'
 import type { ChainNode } from './chain.ts'
 import { verifyRecord } from './commit-record.ts'
 import { refKey } from './ids.ts'
@@ -18,7 +18,8 @@ export function reviewTombstones(turn: GroupTurn): void {
   const { chain, tip, votes } = turn.state
   const { before } = turn
   if (chain === before.chain && tip === before.tip && votes === before.votes) return
-  if (chain.forks.length === 0) return
+  // Where nothing lies beside or after the tip there is nothing to find.
+  if (chain.forks.length === 0 && !chain.children.has(tip)) return
   const { roster } = turn.view
   const { voided } = standingOf(chain, votes)
   const next = new Map<PeerId, PendingLeave>()
@@ -26,8 +27,11 @@ export function reviewTombstones(turn: GroupTurn): void {
     // What was void when it was noted may have become so since.
     if (pending.kind === 'leave') next.set(peer, pending)
   }
-  for (const [id, node] of chain.nodes) {
-    if (voided.has(id) || node.failed) continue
+  for (const id of chain.removals) {
+    const node = nodeOf(chain, id)
+    // What is about to be followed removes by itself. What failed is an admin's signed word all the same: were it none,
+    // those who can't tell that it failed would go by it, and the others would not.
+    if (voided.has(id) || (!node.failed && leadsTo(chain, tip, id))) continue
     for (const one of node.record.removes) {
       const { peer, gen } = one.member
       if (roster.get(peer) !== gen) continue
