@@ -43,6 +43,7 @@ export const FRESH: Volatile = {
   history: new Map(),
   asked: new Map(),
   deniedBy: new Map(),
+  strays: new Map(),
 }
 
 /** The policy of a new group. */

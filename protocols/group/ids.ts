@@ -3,6 +3,7 @@ import { concat, formatHex, parseHex, u32 } from '../base/bytes.ts'
 import type { Bytes, Reader } from '../base/bytes.ts'
 import { invariant } from '../base/errors.ts'
 import { peerIdFromPublicKey, publicKeyOf } from '../base/ids.ts'
+import type { PeerId } from '../base/ids.ts'
 import type { BranchId, CommitId, FrameId, GenTag, GroupId, GroupMessageId } from './types.ts'
 import type { MemberRef } from './types.ts'
 
@@ -69,4 +70,10 @@ export function sameRef(a: MemberRef, b: MemberRef): boolean {
 /** Names a membership in maps and rows: `peer/gen`. */
 export function refKey({ peer, gen }: MemberRef): string {
   return `${peer}/${gen}`
+}
+
+/** The membership that `refKey` named. */
+export function refOfKey(key: string): MemberRef {
+  const at = key.lastIndexOf('/')
+  return { peer: key.slice(0, at) as PeerId, gen: Number(key.slice(at + 1)) }
 }

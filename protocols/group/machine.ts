@@ -44,6 +44,7 @@ import { takeEntry, takeRecords } from './records.ts'
 import { resyncJob, takeInfo, takeRefusedResync, takeResynced } from './resync.ts'
 import { askRepair, expireSealed, repairDueAt, salvageDueAt, takeRepair } from './salvage.ts'
 import { selectTip } from './selection.ts'
+import { reviewStrays } from './strays.ts'
 import { reviewSettled } from './settled.ts'
 import { signLeave, verifyLeave } from './signed-notes.ts'
 import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
@@ -304,6 +305,7 @@ function settle(turn: GroupTurn): void {
     ackTip(turn)
     reviewWelcomes(turn)
     sendWelcomes(turn)
+    if (!isCatchingUp(turn)) reviewStrays(turn)
     if (turn.state.phase === 'member' && !isCatchingUp(turn)) askRepair(turn)
   }
   expireEpochs(turn)
@@ -350,6 +352,7 @@ function wakeAt(kit: GroupKit, state: GroupState): number {
     epochsDueAt(kit, state),
     volatile.ackDue?.at ?? Number.POSITIVE_INFINITY,
     volatile.comingBack?.dueAt ?? Number.POSITIVE_INFINITY,
+    ...[...volatile.strays.values()].map(({ dueAt }) => dueAt),
     ...openIntents(state).map(({ dueAt = 0 }) => dueAt),
     ...welcomes.map(({ dueAt }) => dueAt),
     ...[...leaves.keys()].map((peer) => leaveDueAt(kit.primitives, state, peer)),

@@ -122,6 +122,13 @@ export interface PendingLeave {
   readonly kind: 'leave' | 'tombstone'
 }
 
+/** A member whose branch lost, until it is added again: how often it was to be invited, and when it is next. */
+export interface Stray {
+  readonly gen: number
+  readonly times: number
+  readonly dueAt: number
+}
+
 /** A message that waits for its epoch. */
 export interface Waiting {
   readonly frameId: FrameId
@@ -248,6 +255,8 @@ export interface Volatile {
   readonly asked: ReadonlyMap<FrameId, Asked>
   /** Members that say so, by serving no more than the record that removed this one. */
   readonly deniedBy: ReadonlyMap<PeerId, CommitId>
+  /** Noted by admins. */
+  readonly strays: ReadonlyMap<PeerId, Stray>
 }
 
 /** What every event brings: the time, and 32 random octets that nothing else is made of. */
@@ -364,6 +373,8 @@ export type GroupEffect =
   | { readonly kind: 'wantSync' }
   /** An EntryInfo of this epoch is asked of a member of it; answered by `infoHeard`, or not at all. */
   | { readonly kind: 'wantInfo'; readonly commitId: CommitId }
+  /** A fresh KeyPackage of the peer is to be fetched and an `add` asked for, by `changesAsked`; it may fail. */
+  | { readonly kind: 'inviteAgain'; readonly peer: PeerId }
   /** Roster, epoch or phase are others than before. */
   | { readonly kind: 'changed' }
   | { readonly kind: 'intentFailed'; readonly id: number; readonly code: ErrorCode }

@@ -1,6 +1,7 @@
 // Removals on other branches: a removal anywhere is one everywhere (spec.md §4.7). Floor 0, pure.
 import { equalBytes } from '../base/bytes.ts'
 import type { PeerId } from '../base/ids.ts'
+import { isVoidedBy } from './access.ts'
 import { endMembership } from './adoption.ts'
 import { forkPoint, leadsTo, nodeOf } from './chain.ts'
 import type { ChainNode } from './chain.ts'
@@ -127,8 +128,9 @@ export function takeRemovalHeard(turn: GroupTurn, peer: PeerId, removal: CommitI
   turn.note({ deniedBy })
   const at = forkPoint(chain, tip, removal)
   const { roster } = nodeOf(chain, at).view
-  // Where it was not on the roster it was never removed: it waits to be added there as well.
-  if (roster.get(self.peer) !== self.gen) return
+  // Where it was not on the roster it was never removed: unless what added it is void, it waits to be added there as well.
+  const wasIn = roster.get(self.peer) === self.gen
+  if (!wasIn && !isVoidedBy(chain, removal, at, turn.state.joinedBy)) return
   const agreed = [...roster.keys()].filter((one) => deniedBy.has(one)).length
   if (2 * agreed > roster.size || hasMajorityAt(chain, votes, at, removal)) {
     endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')

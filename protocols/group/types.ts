@@ -326,6 +326,10 @@ export const MISSED_WAIT_MS: number = 30 * SECOND_MS
 export const RESYNC_SPREAD_MS: number = 4 * SETTLE_MS
 /** And asks again after this long. */
 export const RESYNC_RETRY_MS: number = 5 * SECOND_MS
+/** A member whose branch lost is invited by another admin after this long at least, twice that at most, doubled each time. */
+export const STRAY_MS: number = MINUTE_MS
+/** So many times: then about every day. */
+export const STRAY_TIMES_MAX = 10
 /** After a commit of its own lost, a member draws from this span before it tries again, doubled each time. */
 export const LOST_SPREAD_MS: number = 2 * SETTLE_MS
 /** A sealed commit that most members have is awaited for this long before its epoch is entered from outside. */

@@ -83,6 +83,8 @@ export interface SyncSource {
 export interface SyncServer {
   /** The group as this peer may see it; `denied` for one that is no member. */
   source(groupId: GroupId, peer: PeerId): SyncSource | 'unknownGroup' | 'denied'
+  /** A peer that was denied shows records that make it a member. */
+  shown(groupId: GroupId, peer: PeerId, entries: readonly RecordEntry[]): Promise<void>
 }
 
 /** What a sync found. */
@@ -92,6 +94,8 @@ export interface SyncSink {
   range(from: LogKey, to: LogKey): LogRange
   has(id: FrameId): boolean
   known(): readonly CommitId[]
+  /** The records that make this node a member, for a peer that does not know it as one. */
+  shown(): readonly RecordEntry[]
   frames(frames: readonly Bytes[]): Promise<void>
   records(entries: readonly RecordEntry[]): Promise<void>
   acks(acks: readonly Bytes[], proofs: readonly Bytes[]): Promise<void>
@@ -166,6 +170,8 @@ async function serve(
 ): Promise<void> {
   const silence = new Silence(stream)
   let source: SyncSource | undefined
+  let asked: SyncHello | undefined
+  let hasShown = false
   const send = (frame: SyncFrame): Promise<void> => stream.send(encodeSyncFrame(frame))
   const fail = (code: SyncFailure): Promise<void> =>
     send({ kind: 'failure', code, retryAfterMs: 0 })
@@ -178,18 +184,27 @@ async function serve(
         await fail('busy')
         break
       }
-      if (request.value.kind === 'hello') {
-        const found = server.source(request.value.groupId, stream.peer)
+      const { value } = request
+      // Who is denied may show once by which records it is a member.
+      const isShowing = value.kind === 'records' && source === undefined && !hasShown
+      if (value.kind === 'hello') asked = value
+      else if (isShowing && asked !== undefined) {
+        hasShown = true
+        await server.shown(asked.groupId, stream.peer, value.entries)
+      }
+      if (asked !== undefined && (value.kind === 'hello' || isShowing)) {
+        const found = server.source(asked.groupId, stream.peer)
         if (typeof found === 'string') {
           await fail(found)
+          if (found === 'denied' && !hasShown) continue
           break
         }
         source = found
         const own = source.hello()
         await send({ kind: 'hello', ...own })
         await send({ kind: 'done' })
-        if (!isSame(own, request.value)) source.differs(stream.peer)
-      } else if (source === undefined || !(await answer(source, request.value, send, fail))) break
+        if (!isSame(own, asked)) source.differs(stream.peer)
+      } else if (source === undefined || !(await answer(source, value, send, fail))) break
       silence.over()
     }
     await stream.close()
@@ -363,18 +378,14 @@ async function withStream<T>(
 
 function failureOf(code: SyncFailure): ConclaveError {
   if (code === 'busy') return new ConclaveError('LIMIT_RATE', 'the peer serves no more syncs now')
-  return new ConclaveError('GROUP_NOT_MEMBER', 'the peer does not know this agent as a member')
+  return new ConclaveError('GROUP_NOT_MEMBER', 'the peer does not know this agent as a member', {
+    data: { isDenied: code === 'denied' },
+  })
 }
 
 async function pull(asking: Asking, sink: SyncSink): Promise<void> {
   const own = sink.hello()
-  let theirs: SyncHello | undefined
-  for await (const frame of asking({ kind: 'hello', ...own })) {
-    if (frame.kind === 'hello') theirs = frame
-  }
-  if (theirs?.groupId !== sink.groupId) {
-    throw new ConclaveError('CODEC_MALFORMED', 'the peer did not say what it holds')
-  }
+  const theirs = await greet(asking, sink, own)
   if (!equalBytes(theirs.logPrint, own.logPrint)) await pullLog(asking, sink)
   for await (const frame of asking({ kind: 'getRecords', known: sink.known() })) {
     if (frame.kind === 'records') await sink.records(frame.entries)
@@ -384,6 +395,24 @@ async function pull(asking: Asking, sink: SyncSink): Promise<void> {
   for (const commitId of await sink.missingBodies()) {
     const body = await fetchWhole(asking({ kind: 'getBody', commitId }), 'body')
     if (body !== undefined) await sink.body(commitId, body)
+  }
+}
+
+/** Learns what the peer holds; to one that denies this node the group it shows how it became a member of it. */
+async function greet(asking: Asking, sink: SyncSink, own: SyncHello): Promise<SyncHello> {
+  const answerTo = async (request: SyncFrame): Promise<SyncHello> => {
+    let theirs: SyncHello | undefined
+    for await (const frame of asking(request)) if (frame.kind === 'hello') theirs = frame
+    if (theirs?.groupId === sink.groupId) return theirs
+    throw new ConclaveError('CODEC_MALFORMED', 'the peer did not say what it holds')
+  }
+  try {
+    return await answerTo({ kind: 'hello', ...own })
+  } catch (error) {
+    const entries = sink.shown()
+    if (!(error instanceof ConclaveError) || error.data?.['isDenied'] !== true) throw error
+    if (entries.length === 0) throw error
+    return await answerTo({ kind: 'records', entries })
   }
 }
 

@@ -68,7 +68,7 @@ function awayFacts({ chain, tip, self }: GroupState, selected: CommitId): string
     : [far, 'not on the selected branch: waiting to be added again']
 }
 
-function changeFacts({ chain, votes, intents, leaves }: GroupState): string[] {
+function changeFacts({ chain, votes, intents, leaves, volatile }: GroupState): string[] {
   const stageOf = ({ committedIn }: Intent): string | undefined => {
     if (committedIn === undefined) return 'to be committed'
     return isFinal(chain, votes, committedIn) ? undefined : 'committed, not yet final'
@@ -80,8 +80,10 @@ function changeFacts({ chain, votes, intents, leaves }: GroupState): string[] {
   const removals = [...leaves].map(([peer, { kind }]) =>
     kind === 'leave' ? leaving(peer) : `remove ${peer}: removed on another branch, to be executed`,
   )
+  const strays = [...volatile.strays.keys()].map((peer) => `add ${peer}: lost with its branch`)
   return [
     ...listed('changes: to be committed, or not yet final', changes),
+    ...listed('members: lost with their branch', strays),
     ...listed('removals: to be executed', removals),
   ]
 }

@@ -2,7 +2,6 @@
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import { formatHex, utf8 } from '../../protocols/base/bytes.ts'
-import type { Bytes } from '../../protocols/base/bytes.ts'
 import { MINUTE_MS } from '../../protocols/base/time.ts'
 import { leadsTo, nodeOf } from '../../protocols/group/chain.ts'
 import { toGroupMessageId } from '../../protocols/group/ids.ts'
@@ -297,16 +296,10 @@ class Service implements GroupService {
     invite: InviteStage,
     signal: AbortSignal,
   ): Promise<Change[]> {
-    const { direct } = this.#groups.options
-    const { engine, spares } = this.#groups
-    const fetch = async (peer: PeerId, until: AbortSignal): Promise<Bytes | undefined> => {
-      const wanted = { wantKeyPackage: true, signal: until }
-      return (await direct.mailboxes.fetchPrekeys(peer, wanted)).keyPackage
-    }
     let fetched = 0
     invite.fact = () => `invite: ${fetched} of ${peers.length} key packages fetched`
     const onFetched = (): void => void (fetched += 1)
-    return fetchAdds({ fetch, spares, engine }, peers, { signal, onFetched })
+    return fetchAdds(this.#groups.inviting, peers, { signal, onFetched })
   }
 
   /** Asks for changes and waits until a commit that makes them is durable; answers its epoch. */

@@ -4,7 +4,8 @@ import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import { HOUR_MS, SECOND_MS } from '../../protocols/base/time.ts'
-import { nodeOf, recordsBeyond, removalOf } from '../../protocols/group/chain.ts'
+import { accessOf, provenBy, recordsToShow } from '../../protocols/group/access.ts'
+import { nodeOf, recordsBeyond } from '../../protocols/group/chain.ts'
 import { reachesBack } from '../../protocols/group/history.ts'
 import { frameIdOf, openFrame, readFrameHead } from '../../protocols/group/frame.ts'
 import { EVERYTHING, printOf } from '../../protocols/group/sync-frames.ts'
@@ -198,6 +199,7 @@ function makeSink(
     range: (from, to) => group.log.range(from, to),
     has: (id) => group.log.has(id),
     known: () => knownOf(group),
+    shown: () => recordsToShow(group.state),
     async frames(frames) {
       const latest = Math.floor(now() / HOUR_MS) + FRAME_FUTURE_HOURS_MAX
       await Promise.all(frames.map((frame) => takeFrame(group, primitives, frame, latest)))
@@ -267,15 +269,10 @@ export function sourceFor(
     readonly differs: (peer: PeerId) => void
   },
 ): SyncSource | 'denied' {
-  const { state, view, log } = group
-  const isMember = view.roster.has(peer)
-  const removal = removalOf(state.chain, state.tip, peer)
-  const isBranchMember =
-    removal === undefined &&
-    [...state.chain.nodes.values()].some((node) => node.view.roster.has(peer))
-  if (!isMember && !isBranchMember) {
-    return removal === undefined ? 'denied' : removedSource(group, removal, ports.primitives)
-  }
+  const access = accessOf(group.state, peer)
+  if (access === 'denied') return access
+  if (access !== 'everything') return removedSource(group, access.until, ports.primitives)
+  const { log } = group
   return {
     groupId: group.groupId,
     hello: () => helloOf(ports.primitives, group),
@@ -293,6 +290,17 @@ export function sourceFor(
     tree: (treeHash) => group.readTree(treeHash),
     differs: ports.differs,
   }
+}
+
+/** Takes the records by which a peer shows that another branch added it. */
+export async function takeShown(
+  group: RunningGroup,
+  primitives: Primitives,
+  peer: PeerId,
+  shown: readonly RecordEntry[],
+): Promise<void> {
+  const entries = provenBy(primitives, group.state, peer, shown)
+  if (entries.length > 0) await group.dispatch({ kind: 'recordsHeard', entries })
 }
 
 /** What a member that comes back from outside is given: of the selected epoch, and only if it is on its roster. */

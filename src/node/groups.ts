@@ -6,6 +6,7 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { DAY_MS, SECOND_MS } from '../../protocols/base/time.ts'
+import { isWayIn } from '../../protocols/group/access.ts'
 import { nodeOf } from '../../protocols/group/chain.ts'
 import {
   firstPolicy,
@@ -43,11 +44,13 @@ import type { Taken } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
 import { Invitations, OPEN_GROUPS_MAX, readInvitation } from './group-invitations.ts'
 import type { KeptInvitation } from './group-invitations.ts'
+import { fetchAdds } from './group-inviting.ts'
+import type { InvitingPorts } from './group-inviting.ts'
 import { openGroupKeys } from './group-keys.ts'
 import type { GroupKeys } from './group-keys.ts'
 import { Neighbours } from './group-neighbours.ts'
 import { dropMembership, groupIds, saveRows, stateRows } from './group-rows.ts'
-import { GroupSyncing, sourceFor } from './group-syncing.ts'
+import { GroupSyncing, sourceFor, takeShown } from './group-syncing.ts'
 import { othersOf, RunningGroup } from './running-group.ts'
 import type { GroupPorts } from './running-group.ts'
 import { SpareKeyPackages } from './spare-key-packages.ts'
@@ -92,6 +95,8 @@ export class Groups {
   readonly #running = new Map<GroupId, RunningGroup>()
   readonly #syncing = new Map<GroupId, GroupSyncing>()
   readonly #joining = new Map<GroupId, Promise<RunningGroup>>()
+  /** Invitations of those whose branch lost. */
+  #again: Promise<void> = Promise.resolve()
   readonly #stops: (() => void)[] = []
   readonly #closing = new AbortController()
   readonly #gossip: Gossip
@@ -146,7 +151,13 @@ export class Groups {
     this.#sync = await serveGroupSync({
       host,
       now,
-      server: { source: (groupId, peer) => this.#sourceFor(groupId, peer) },
+      server: {
+        source: (groupId, peer) => this.#sourceFor(groupId, peer),
+        shown: async (groupId, peer, entries) => {
+          const group = this.#running.get(groupId)
+          if (group !== undefined) await takeShown(group, this.options.primitives, peer, entries)
+        },
+      },
     })
     const { store, regressed } = this.options
     for (const groupId of await groupIds(store)) await this.#take(groupId, regressed)
@@ -262,9 +273,32 @@ export class Groups {
       onChanged: (group) => this.#neighbours.set(group.groupId, this.#neighboursOf(group)),
       wantSync: (group) => this.#syncing.get(group.groupId)?.soon(),
       wantInfo: (group, commitId) => void this.#syncing.get(group.groupId)?.fetchInfo(commitId),
+      inviteAgain: (group, peer) => this.#inviteAgain(group, peer),
       onPublished: (group, count) => this.#syncing.get(group.groupId)?.published(count),
       handJoin: (group, effect) => void this.#handJoin(group, effect),
     }
+  }
+
+  /** Where the key packages of those who are to be invited come from. */
+  get inviting(): InvitingPorts {
+    const { mailboxes } = this.options.direct
+    return {
+      fetch: async (peer, signal) =>
+        (await mailboxes.fetchPrekeys(peer, { wantKeyPackage: true, signal })).keyPackage,
+      spares: this.spares,
+      engine: this.engine,
+    }
+  }
+
+  /** Adds a peer whose branch lost; where that fails the machine asks for it again. One after another. */
+  #inviteAgain(group: RunningGroup, peer: PeerId): void {
+    this.#again = this.#again.then(async () => {
+      const { signal } = this.#closing
+      if (group.isClosed || group.view.roster.has(peer)) return
+      const changes = await fetchAdds(this.inviting, [peer], { signal, onFetched: () => undefined })
+      if (!group.isClosed) await group.dispatch({ kind: 'changesAsked', changes })
+    })
+    this.#again = this.#again.catch(() => undefined)
   }
 
   #neighboursOf(group: RunningGroup): PeerId[] {
@@ -329,8 +363,11 @@ export class Groups {
     const { groupId } = joinPackage
     const known = this.#running.get(groupId)
     const isMember = known?.state.phase === 'member'
-    // A group that we are in is joined anew only where its branch is not ours: the one that we are on has lost.
-    if (isMember && !isAnew(this.#kit, known, joinPackage)) return undefined
+    if (known !== undefined && isMember) {
+      // A group that we are in is joined anew only where our membership is over, or our branch has lost.
+      const read = readJoinPackage(this.#kit, joinPackage)
+      if (!read.ok || !isWayIn(known.state, read.value.record)) return undefined
+    }
     const openGroups = [...this.#running.values()].filter(({ state }) => state.phase === 'member')
     const isAccepted =
       isMember || trust === 'contact' || (trust === 'open' && openGroups.length < OPEN_GROUPS_MAX)
@@ -450,10 +487,4 @@ export class Groups {
     invariant(group !== undefined, 'a group that was begun runs')
     return group
   }
-}
-
-/** True if a JoinPackage is for a branch that our chain does not have. */
-function isAnew(kit: GroupKit, group: RunningGroup | undefined, p: JoinPackage): boolean {
-  const read = readJoinPackage(kit, p)
-  return read.ok && group?.state.chain.nodes.has(read.value.record.commitId) === false
 }

@@ -52,6 +52,8 @@ export interface GroupPorts {
   readonly wantSync: (group: RunningGroup) => void
   /** An EntryInfo of this epoch is wanted of a member of it. */
   readonly wantInfo: (group: RunningGroup, commitId: CommitId) => void
+  /** Another admin had added the peer, on a branch that lost. */
+  readonly inviteAgain: (group: RunningGroup, peer: PeerId) => void
   /** A frame went to this many neighbours. */
   readonly onPublished: (group: RunningGroup, neighbours: number) => void
   readonly handJoin: (
@@ -319,6 +321,7 @@ export class RunningGroup implements GossipSink {
         case 'handJoin':
         case 'wantSync':
         case 'wantInfo':
+        case 'inviteAgain':
         case 'intentFailed':
           break
         default:
@@ -356,6 +359,9 @@ export class RunningGroup implements GossipSink {
         return
       case 'wantInfo':
         this.#ports.wantInfo(this, effect.commitId)
+        return
+      case 'inviteAgain':
+        this.#ports.inviteAgain(this, effect.peer)
         return
       case 'changed':
         queueMicrotask(() => {

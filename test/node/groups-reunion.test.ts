@@ -93,4 +93,42 @@ test('sides that were apart for more epochs than are held come together, and wha
   )
 })
 
+test('a branch is heard of from whoever was added on it, though who added it is away', async () => {
+  await using cast = new Cast()
+  const [alice, bob, carol] = await cast.start('alice', 'bob', 'carol')
+  assert.ok(alice && bob && carol)
+  for (const node of [bob, carol]) await node.contacts.add(alice.host.peerId)
+  const { groupId } = await alice.groups.create('ops')
+  const others = [bob.host.peerId, carol.host.peerId]
+  await alice.groups.invite(groupId, others, { until: 'joined', timeoutMs: 30_000 })
+  await alice.groups.setRole(groupId, carol.host.peerId, 'admin')
+  await until('Carol is an admin', async () => {
+    const { members } = await carol.groups.info(groupId)
+    return members.some(({ peerId, role }) => peerId === carol.host.peerId && role === 'admin')
+  })
+  await cast.stop('bob', 'carol')
+  const [rita] = await cast.start('rita')
+  assert.ok(rita)
+  await rita.contacts.add(alice.host.peerId)
+  const joined = { until: 'joined', timeoutMs: 30_000 } as const
+  await alice.groups.invite(groupId, [rita.host.peerId], joined)
+  await cast.stop('alice', 'rita')
+  for (const node of await cast.start('bob', 'carol')) await node.groups.rekey(groupId)
+  await cast.start('rita')
+  const lost = `add ${rita.host.peerId}: lost with its branch`
+  await until(
+    'Carol knows whom her branch lacks',
+    async () => (await cast.get('carol').groups.info(groupId)).pending.includes(lost),
+    60_000,
+  )
+  await until(
+    'Rita knows that she waits',
+    async () => {
+      const { pending } = await cast.get('rita').groups.info(groupId)
+      return pending.includes('not on the selected branch: waiting to be added again')
+    },
+    60_000,
+  )
+})
+
 test.run()

@@ -1,4 +1,5 @@
 // How a simulated member's group begins: founded, or joined by a JoinPackage, as in src/node/groups.ts.
+import { isWayIn } from '../../protocols/group/access.ts'
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { formatHex } from '../../protocols/base/bytes.ts'
 import type { Step } from '../../protocols/base/step.ts'
@@ -48,7 +49,7 @@ export async function joinBy(
   const read = readJoinPackage(kit, p)
   if (!read.ok) throw new Violation('welcome safety', `${name} is given no way in: ${read.code}`)
   const { record } = read.value
-  if (known?.phase === 'member' && known.chain.nodes.has(record.commitId)) return undefined
+  if (known?.phase === 'member' && !isWayIn(known, record)) return undefined
   const own = record.adds.find((add) => add.member.peer === member.peer)
   const keyPackage = own && keyPackages.get(formatHex(own.keyPackageRef))
   const { trees } = member.world.ledger

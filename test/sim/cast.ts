@@ -57,6 +57,8 @@ export interface Member {
   readonly delivered: readonly Delivered[]
   /** The state of a member that has one. */
   demand(): GroupState
+  /** A fresh KeyPackage, for somebody who invites. */
+  keyPackage(): Promise<{ readonly keyPackage: Bytes; readonly ref: Bytes }>
   /** Takes an event through the machine: compute, persist, perform. One at a time. */
   hear(heard: GroupHeard): Promise<void>
   /** A frame as it comes from gossip or a sync: validated, then heard; true if it is worth being forwarded. */

@@ -440,6 +440,7 @@ export class SimMember implements Member {
         case 'handJoin':
         case 'wantSync':
         case 'wantInfo':
+        case 'inviteAgain':
         case 'changed':
         case 'intentFailed':
           break
@@ -473,8 +474,23 @@ export class SimMember implements Member {
       case 'wantInfo':
         this.sync.fetchInfo(effect.commitId)
         return
+      case 'inviteAgain':
+        this.#inviteAgain(effect.peer)
+        return
       default: // what is saved needs nothing more
     }
+  }
+
+  /** As the node does it: the peer or whoever keeps its KeyPackages hands one out. */
+  #inviteAgain(peer: PeerId): void {
+    const other = this.world.members.get(peer)
+    if (other === undefined) return
+    const life = this.#life
+    this.world.timeline.after(100, async () => {
+      const { keyPackage, ref } = await other.keyPackage()
+      if (life !== this.#life) return
+      await this.ask({ kind: 'changesAsked', changes: [{ kind: 'add', peer, keyPackage, ref }] })
+    })
   }
 
   async #publish(start: CommitId, frame: Bytes): Promise<void> {

@@ -98,4 +98,32 @@ test('nothing is said to somebody whom another branch removed, not even before t
   assert.ok(alice.delivered.some(({ payload }) => textOf(payload.body) === 'not for Dave'))
 })
 
+test('who was added on a branch that lost is added by another admin, if its own does not come back', async () => {
+  const { world, all } = await fiveInGroup(3)
+  const [alice, bob, carol, , , frank] = all
+  assert.ok(alice && bob && carol && frank)
+  const heal = world.network.part(['alice', 'frank'])
+  await invite(alice, [frank])
+  for (const one of [bob, carol]) {
+    await one.hear({ kind: 'changesAsked', changes: [{ kind: 'rekey' }] })
+    await world.timeline.run(20_000)
+  }
+  assert.ok(frank.isMember)
+  await frank.say('is anybody here')
+  await world.timeline.run(20_000)
+  await alice.crash()
+  heal()
+  await world.timeline.run(40_000)
+  assert.not.ok(carol.view.roster.has(frank.peer))
+  await world.timeline.run(5 * MINUTE_MS)
+  assert.is(carol.view.roster.get(frank.peer), 1)
+  for (const one of [bob, carol]) assert.is(one.authenticator, frank.authenticator, one.name)
+  await carol.say('we are')
+  await world.timeline.run(MINUTE_MS)
+  assert.ok(frank.delivered.some(({ payload }) => textOf(payload.body) === 'we are'))
+  await alice.restart()
+  await world.timeline.run(5 * MINUTE_MS)
+  assert.is(alice.authenticator, frank.authenticator)
+})
+
 test.run()

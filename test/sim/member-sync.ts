@@ -1,7 +1,9 @@
 // Group-sync between simulated members: who asks whom and when as in src/node/group-syncing.ts, in stages between which
 // anything may happen.
 import type { PeerId } from '../../protocols/base/ids.ts'
-import { nodeOf, recordsBeyond, removalOf } from '../../protocols/group/chain.ts'
+import { accessOf, provenBy, recordsToShow } from '../../protocols/group/access.ts'
+import type { Access } from '../../protocols/group/access.ts'
+import { nodeOf, recordsBeyond } from '../../protocols/group/chain.ts'
 import { reachesBack } from '../../protocols/group/history.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
 import { equalBytes } from '../../protocols/base/bytes.ts'
@@ -19,7 +21,6 @@ const INFO_PEERS_MAX = 4
 const GATHER_MS = 50
 
 /** What a peer may have of a group: all of it, or the way to its own removal. */
-type Access = 'everything' | { readonly untilEpoch: number; readonly removal: CommitId } | 'denied'
 
 /** The syncs of one member, one at a time. */
 export class MemberSync {
@@ -126,7 +127,7 @@ export class MemberSync {
   async #greet(other: Member): Promise<void> {
     const [own, theirs] = [this.#member.state, other.state]
     if (!this.#holds(other) || own === undefined || theirs === undefined) return this.#end(false)
-    const access = accessOf(theirs, this.#member.peer)
+    const access = await this.#enter(other, own, theirs)
     if (access === 'denied') return this.#end(false)
     const [ours, others] = [this.#member.log, other.log]
     const hasSameLog = hasSameKeys(ours, others)
@@ -145,6 +146,16 @@ export class MemberSync {
     this.#later(2 * this.#world.network.delay(), () => this.#fetchRecords(other))
   }
 
+  /** Who is denied shows how it became a member. */
+  async #enter(other: Member, own: GroupState, theirs: GroupState): Promise<Access> {
+    const { peer } = this.#member
+    const access = accessOf(theirs, peer)
+    if (access !== 'denied') return access
+    const shown = provenBy(this.#world.primitives, theirs, peer, recordsToShow(own))
+    if (shown.length > 0) await other.hear({ kind: 'recordsHeard', entries: shown })
+    return accessOf(other.state ?? theirs, peer)
+  }
+
   async #fetchRecords(other: Member): Promise<void> {
     const [own, theirs] = [this.#member.state, other.state]
     if (!this.#holds(other) || own === undefined || theirs === undefined) return this.#end(false)
@@ -153,7 +164,7 @@ export class MemberSync {
     // What is before the base is lacking: everything is asked for, once.
     const known = reachesBack(own) ? [...own.chain.nodes.keys()] : []
     const nodes = recordsBeyond(theirs.chain, known).filter(
-      ({ record }) => access === 'everything' || record.epoch <= access.untilEpoch,
+      ({ record }) => access === 'everything' || record.epoch <= lastFor(theirs, access),
     )
     const entries = nodes.map(({ entry: { record, evidence } }): RecordEntry => {
       return { record, evidence }
@@ -165,7 +176,7 @@ export class MemberSync {
       const [notes, found] = [acks, proofs].map((all) => all.map(([, bytes]) => bytes))
       await this.#member.hear({ kind: 'acksHeard', acks: notes ?? [], proofs: found ?? [] })
     }
-    await this.#showTip(other, access === 'everything' ? theirs.tip : access.removal)
+    await this.#showTip(other, access === 'everything' ? theirs.tip : access.until)
     this.#later(2 * this.#world.network.delay(), () => this.#fetchBodies(other))
   }
 
@@ -224,18 +235,14 @@ function hasSameKeys(a: GroupLog, b: GroupLog): boolean {
   return a.keys(EVERYTHING.from, EVERYTHING.to).every(({ id }) => b.has(id))
 }
 
-function bodyOf(state: GroupState, commitId: CommitId, access: Access): RecordEntry['body'] {
-  const node = state.chain.nodes.get(commitId)
-  const isBeyond = typeof access === 'object' && (node?.record.epoch ?? 0) > access.untilEpoch
-  return isBeyond ? undefined : node?.entry.body
+/** The last epoch whose record a peer may have. */
+function lastFor({ chain }: GroupState, access: Access): number {
+  return typeof access === 'object'
+    ? nodeOf(chain, access.until).record.epoch
+    : Number.POSITIVE_INFINITY
 }
 
-/** As `sourceFor` of src/node/group-syncing.ts decides it. */
-function accessOf({ chain, tip, phase }: GroupState, peer: PeerId): Access {
-  if (phase === 'left') return 'denied'
-  if (nodeOf(chain, tip).view.roster.has(peer)) return 'everything'
-  const removal = removalOf(chain, tip, peer)
-  if (removal !== undefined) return { untilEpoch: nodeOf(chain, removal).record.epoch, removal }
-  for (const { view } of chain.nodes.values()) if (view.roster.has(peer)) return 'everything'
-  return 'denied'
+function bodyOf(state: GroupState, commitId: CommitId, access: Access): RecordEntry['body'] {
+  const node = state.chain.nodes.get(commitId)
+  return (node?.record.epoch ?? 0) > lastFor(state, access) ? undefined : node?.entry.body
 }

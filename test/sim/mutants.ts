@@ -38,8 +38,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'removals on other branches are forgotten',
     file: 'protocols/group/tombstones.ts',
-    from: 'if (chain.forks.length === 0) return',
-    to: 'if (chain.forks.length >= 0) return',
+    from: 'for (const id of chain.removals) {',
+    to: 'for (const id of chain.removals.slice(chain.removals.length)) {',
     scenario: 'quarrels',
     breaks: /removed stays removed|convergence|liveness/,
   },
