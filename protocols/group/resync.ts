@@ -3,7 +3,7 @@
 import { invariant } from '../base/errors.ts'
 import { toTimeMs } from '../base/time.ts'
 import { adopt, listenTo } from './adoption.ts'
-import { nodeOf, wasMemberAt } from './chain.ts'
+import { markFollowed, nodeOf, wasMemberAt } from './chain.ts'
 import { recordCommit } from './commits.ts'
 import type { Job, JobResult } from './jobs.ts'
 import { noteAbsence } from './messages.ts'
@@ -109,7 +109,8 @@ export function takeResynced(
   recordCommit(turn, { kind: 'resync', parent, bodyKey: info.bodyKey, result })
   const { comingBack, ...volatile } = turn.state.volatile
   invariant(comingBack !== undefined, 'who comes back was on the way')
-  turn.change({ since: commitId, volatile })
+  // What led there is behind this member now, as it is after a restart.
+  turn.change({ since: commitId, volatile, chain: markFollowed(turn.state.chain, commitId) })
   noteAbsence(turn)
   adopt(turn, commitId, epoch)
   turn.ask({ kind: 'wantSync' }) // frames of generations that were not known before
