@@ -15,7 +15,7 @@ import { idBytes } from './ids.ts'
 import type { NewEpoch } from './jobs.ts'
 import { makeGeneration } from './keys.ts'
 import { encodePolicy } from './policy.ts'
-import type { GroupEffect, GroupState, HeldEpoch, Intent, Volatile } from './state.ts'
+import type { AuthorOrder, GroupEffect, GroupState, HeldEpoch, Intent, Volatile } from './state.ts'
 import type { GroupKit } from './turn.ts'
 import { FIRST_REKEY_MS, FIRST_REKEY_SPREAD_MS } from './types.ts'
 import type {
@@ -166,13 +166,17 @@ export function joinGroup(
 
 /**
  * The first state of a group joined anew. The same membership, added again because its branch has lost, goes on with
- * its numbers, and with what it said on that branch; another one begins afresh.
+ * its numbers, and with what it said on that branch; another one begins afresh, and knows what it had heard.
  */
 export function joinAnew(
   [first, effects]: Step<GroupState, GroupEffect>,
   before: GroupState,
 ): Step<GroupState, GroupEffect> {
-  if (before.self.gen !== first.self.gen) return [first, effects]
+  if (before.self.gen !== first.self.gen) {
+    const earlier = earlierOf(before)
+    const saved = [...earlier.values()].map((order): GroupEffect => ({ kind: 'saveAuthor', order }))
+    return [{ ...first, authors: earlier }, [...effects, ...saved]]
+  }
   const { n, lamport, authors } = before
   const outbox = before.outbox.map(({ sealed: _, ...letter }) => letter)
   const asked = before.intents.filter(({ isRoutine }) => isRoutine !== true)
@@ -200,6 +204,16 @@ export function joinAnew(
     for (const held of order.held) saved.push({ kind: 'saveHeld', held })
   }
   return [state, [...effects, ...saved]]
+}
+
+/** What an earlier membership had heard is not handed over again. */
+function earlierOf({ authors }: GroupState): ReadonlyMap<string, AuthorOrder> {
+  return new Map(
+    [...authors].map(([key, { author, next, open }]) => [
+      key,
+      { author, next, open, held: [], isEarlier: true },
+    ]),
+  )
 }
 
 /**

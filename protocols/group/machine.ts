@@ -73,6 +73,7 @@ export function makeGroupMachine(kit: GroupKit): GroupMachine {
     step(state, event) {
       const turn = new GroupTurn(kit, state, event)
       take(turn, event)
+      passTime(turn)
       settle(turn)
       turn.note({ steppedAt: event.nowMs })
       return [turn.state, turn.effects]
@@ -90,10 +91,7 @@ function take(turn: GroupTurn, event: GroupEvent): void {
       turn.ask({ kind: 'wantSync' })
       return
     case 'timer':
-      expireMessages(turn)
       expireSealed(turn)
-      reviewKeyAge(turn)
-      passTimes(turn)
       return
     case 'messageAsked':
       demandMember(turn)
@@ -164,8 +162,10 @@ function skipUsed(turn: GroupTurn): void {
   if (turn.state.phase === 'member') askChanges(turn, [{ kind: 'rekey' }])
 }
 
-/** Forgets waits that are over, so that nobody is woken for them again. */
-function passTimes(turn: GroupTurn): void {
+/** Does what is due, whichever event comes first after that: nobody is woken for it again. */
+function passTime(turn: GroupTurn): void {
+  expireMessages(turn)
+  reviewKeyAge(turn)
   const { catchUpUntil, holdUntil } = turn.state.volatile
   if (catchUpUntil > 0 && catchUpUntil <= turn.nowMs) turn.note({ catchUpUntil: 0 })
   if (holdUntil > 0 && holdUntil <= turn.nowMs) turn.note({ holdUntil: 0 })

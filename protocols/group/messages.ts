@@ -238,10 +238,12 @@ function insert(held: readonly HeldMessage[], message: HeldMessage): readonly He
 function orderOf(turn: GroupTurn, author: MemberRef, first: number): AuthorOrder {
   const { authors, chain, since, joinedAt } = turn.state
   const known = authors.get(refKey(author))
-  if (known !== undefined) return known
+  if (known !== undefined && known.isEarlier !== true) return known
   const wasHere = nodeOf(chain, since).view.roster.get(author.peer) === author.gen
-  const next = wasHere ? Math.max(1, first) : 1
-  const order: AuthorOrder = { author, next, open: next > 1 ? [[1, next]] : [], held: [] }
+  const heard = known?.next ?? 1
+  const next = wasHere ? Math.max(heard, first) : heard
+  const open = [...(known?.open ?? []), ...(next > heard ? [[heard, next] as const] : [])]
+  const order: AuthorOrder = { author, next, open: open.slice(-OPEN_RANGES_MAX), held: [] }
   return wasHere ? { ...order, missed: joinedAt } : order
 }
 

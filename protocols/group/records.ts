@@ -1,5 +1,5 @@
 // Records as they come in: put in their place, or kept until what they hang on comes (spec.md §4.1). Floor 0, pure.
-import { admit, freeze, isKnown, nodeOf, thaw } from './chain.ts'
+import { admit, freeze, isKnown, markFailed, nodeOf, thaw } from './chain.ts'
 import { verifyRecord } from './commit-record.ts'
 import { keepHistory, reachesBack } from './history.ts'
 import type { GroupTurn } from './turn.ts'
@@ -57,8 +57,12 @@ function placeRecord(
     return 'unknownParent'
   }
   if (after.value === chain) return 'refused'
-  turn.change({ chain: after.value })
-  const saved = nodeOf(after.value, record.commitId)
+  const { roster } = nodeOf(after.value, record.commitId).view
+  // An own commit that was forgotten with a restored backup, and that left nobody else: there is no way into it any more.
+  const isClosed = record.author.peer === turn.state.self.peer && roster.size === 1
+  const next = isClosed ? markFailed(after.value, record.commitId) : after.value
+  turn.change({ chain: next })
+  const saved = nodeOf(next, record.commitId)
   turn.ask({
     kind: 'saveRecord',
     commitId: record.commitId,

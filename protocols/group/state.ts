@@ -172,6 +172,8 @@ export interface AuthorOrder {
    * author has said something well after it.
    */
   readonly missed?: TimeMs
+  /** What is known of it is from an earlier membership of ours: its next message tells where it stands. */
+  readonly isEarlier?: true
 }
 
 /** A record whose parent is not known yet. */

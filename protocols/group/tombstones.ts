@@ -1,6 +1,7 @@
 // Removals on other branches: a removal anywhere is one everywhere (spec.md §4.7). Floor 0, pure.
 import { equalBytes } from '../base/bytes.ts'
 import type { PeerId } from '../base/ids.ts'
+import { toTimeMs } from '../base/time.ts'
 import { isVoidedBy } from './access.ts'
 import { endMembership } from './adoption.ts'
 import { forkPoint, leadsTo, nodeOf } from './chain.ts'
@@ -12,6 +13,7 @@ import { hasMajorityAt, standingOf } from './selection.ts'
 import { verifyLeave } from './signed-notes.ts'
 import type { PendingLeave } from './state.ts'
 import type { GroupTurn } from './turn.ts'
+import { BODY_WAIT_MS } from './types.ts'
 import type { CommitId, MemberRef, RecordRemove } from './types.ts'
 
 /** Notes whom another branch removed and this one did not; ends the own membership where everybody will agree on it. */
@@ -22,7 +24,7 @@ export function reviewTombstones(turn: GroupTurn): void {
   // Where nothing lies beside or after the tip there is nothing to find.
   if (chain.forks.length === 0 && !chain.children.has(tip)) return
   const { roster } = turn.view
-  const { voided } = standingOf(chain, votes)
+  const { voided, tip: selected } = standingOf(chain, votes)
   const next = new Map<PeerId, PendingLeave>()
   for (const [peer, pending] of turn.state.leaves) {
     // What was void when it was noted may have become so since.
@@ -32,7 +34,7 @@ export function reviewTombstones(turn: GroupTurn): void {
     const node = nodeOf(chain, id)
     // What is about to be followed removes by itself. What failed is an admin's signed word all the same: were it none,
     // those who can't tell that it failed would go by it, and the others would not.
-    if (voided.has(id) || (!node.failed && leadsTo(chain, tip, id))) continue
+    if (voided.has(id) || leadsTo(chain, id, selected)) continue
     for (const one of node.record.removes) {
       const { peer, gen } = one.member
       if (roster.get(peer) !== gen) continue
@@ -44,7 +46,9 @@ export function reviewTombstones(turn: GroupTurn): void {
       }
       const known = turn.state.leaves.get(peer)
       const isKnown = known !== undefined && equalBytes(known.bytes, cited.bytes)
-      const heardAt = isKnown ? known.heardAt : turn.nowMs
+      // Its sealed commit may still be on its way.
+      const awaitedMs = !node.failed && leadsTo(chain, tip, id) ? BODY_WAIT_MS : 0
+      const heardAt = isKnown ? known.heardAt : toTimeMs(turn.nowMs + awaitedMs)
       if (!next.has(peer)) next.set(peer, { bytes: cited.bytes, heardAt, gen, kind: cited.kind })
     }
   }

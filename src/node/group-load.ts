@@ -201,9 +201,11 @@ function refOf(key: string): MemberRef {
 
 async function loadAuthors(store: Store, groupId: GroupId): Promise<Map<string, AuthorOrder>> {
   const authors = await readMap(store, GROUP_TABLES.author, groupId, (key, packed) => {
-    const [next, open, missed] = packed as [number, AuthorOrder['open'], TimeMs | null]
+    type Row = [number, AuthorOrder['open'], TimeMs | null, boolean | undefined]
+    const [next, open, missed, isEarlier = false] = packed as Row
     const order: AuthorOrder = { author: refOf(key), next, open, held: [] }
-    return [key, missed === null ? order : { ...order, missed }] as const
+    const marks = { ...(missed !== null && { missed }), ...(isEarlier && { isEarlier }) }
+    return [key, { ...order, ...marks }] as const
   })
   for await (const row of store.rows(GROUP_TABLES.held, { prefix: `${groupId}/` })) {
     const [payload, epoch, receivedAt] = unpackRow(row.value) as [Packed, number, TimeMs]

@@ -168,7 +168,12 @@ export function saveRows(
         put(
           T.author,
           at(refKey(effect.order.author)),
-          pack(effect.order.next, effect.order.open, orNull(effect.order.missed)),
+          pack(
+            effect.order.next,
+            effect.order.open,
+            orNull(effect.order.missed),
+            effect.order.isEarlier === true,
+          ),
         ),
       ]
     case 'saveHeld': {
