@@ -21,7 +21,7 @@ export function reviewTombstones(turn: GroupTurn): void {
   // Where nothing lies beside or after the tip there is nothing to find.
   if (chain.forks.length === 0 && !chain.children.has(tip)) return
   const { roster } = turn.view
-  const { voided } = standingOf(chain, votes)
+  const { voided, tip: selected } = standingOf(chain, votes)
   const next = new Map<PeerId, PendingLeave>()
   for (const [peer, pending] of turn.state.leaves) {
     // What was void when it was noted may have become so since.
@@ -29,9 +29,10 @@ export function reviewTombstones(turn: GroupTurn): void {
   }
   for (const id of chain.removals) {
     const node = nodeOf(chain, id)
-    // What is about to be followed removes by itself. What failed is an admin's signed word all the same: were it none,
-    // those who can't tell that it failed would go by it, and the others would not.
-    if (voided.has(id) || (!node.failed && leadsTo(chain, tip, id))) continue
+    // What is about to be followed removes by itself. What failed, or is not to be had yet, is an admin's signed word all
+    // the same: were it none, those who can't tell that it failed would go by it, and the others would not.
+    const isNext = !node.failed && leadsTo(chain, tip, id) && leadsTo(chain, id, selected)
+    if (voided.has(id) || isNext) continue
     for (const one of node.record.removes) {
       const { peer, gen } = one.member
       if (roster.get(peer) !== gen) continue
