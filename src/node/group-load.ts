@@ -86,7 +86,7 @@ export async function loadGroup(
   const [seq, n, lamport, intentId, rekeyedAt, rekeyedLamport, genesis, since, joinedAt, joinedBy] =
     rest
   const loaded = await loadChain(store, primitives, groupId)
-  const chain = markFollowed(markFollowed(loaded, joinedBy), since)
+  const chain = markFollowed(loaded, joinedBy)
   const proofs = await readMap(store, GROUP_TABLES.proof, groupId, (key, [proof]) => {
     return [key as PeerId, proof as Bytes]
   })
