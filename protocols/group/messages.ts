@@ -124,8 +124,8 @@ export function keepWaiting(
   branchId: BranchId,
   message: Bytes,
 ): boolean {
-  // What was said before this member came is not for it.
-  if ((hour + 1) * HOUR_MS + CLOCK_SKEW_MS < turn.state.joinedAt) return true
+  // What was said before this member was added is not for it.
+  if ((hour + 1) * HOUR_MS + CLOCK_SKEW_MS < addedAt(turn.state)) return true
   const { waiting } = turn.state
   if (waiting.has(frameId)) return true
   let bytes = message.length
@@ -136,6 +136,11 @@ export function keepWaiting(
   turn.change({ waiting: new Map(turn.state.waiting).set(frameId, one) })
   turn.ask({ kind: 'saveWaiting', waiting: one })
   return true
+}
+
+/** When this member was added, by its adder's clock: it may have been away then, and have joined much later. */
+function addedAt({ chain, joinedBy, joinedAt }: GroupState): number {
+  return Math.min(nodeOf(chain, joinedBy).record.seq, joinedAt)
 }
 
 /** What can be opened at once takes the place of the oldest that cannot. */

@@ -124,7 +124,22 @@ export function hasMajorityAt(chain: Chain, votes: Votes, at: CommitId, id: Comm
 /** A commit that is not here, or was not understood here, counts all the same once most of the others have it. */
 function isAvailable(chain: Chain, votes: Votes, id: CommitId): boolean {
   const { hasBody, failed } = nodeOf(chain, id)
-  return (hasBody && !failed) || hasMajority(chain, votes, id)
+  return (hasBody && !failed) || hasMajority(chain, votes, id) || hasRest(chain, votes, id)
+}
+
+/** True of a removal of half of a roster or less that all who remain voted for, or for what hangs on it. */
+function hasRest(chain: Chain, votes: Votes, id: CommitId): boolean {
+  const { record } = nodeOf(chain, id)
+  if (record.removes.length === 0) return false
+  const { roster } = nodeOf(chain, record.parent).view
+  const rest = new Map(roster)
+  for (const { member } of record.removes) rest.delete(member.peer)
+  if (2 * rest.size < roster.size) return false
+  for (const { path, voters } of targetsOf(chain, votes)) {
+    if (!path.has(id)) continue
+    for (const [peer, gen] of voters) if (rest.get(peer) === gen) rest.delete(peer)
+  }
+  return rest.size === 0
 }
 
 function pathToTip(chain: Chain, votes: Votes, voided: ReadonlySet<CommitId>): CommitId[] {

@@ -32,9 +32,10 @@ export function reviewTombstones(turn: GroupTurn): void {
   }
   for (const id of chain.removals) {
     const node = nodeOf(chain, id)
-    // What is about to be followed removes by itself. What failed is an admin's signed word all the same: were it none,
-    // those who can't tell that it failed would go by it, and the others would not.
-    if (voided.has(id) || leadsTo(chain, id, selected)) continue
+    // What is about to be followed removes by itself. What failed, or is not to be had yet, is an admin's signed word all
+    // the same: were it none, those who can't tell that it failed would go by it, and the others would not.
+    const isNext = !node.failed && leadsTo(chain, tip, id) && leadsTo(chain, id, selected)
+    if (voided.has(id) || isNext) continue
     for (const one of node.record.removes) {
       const { peer, gen } = one.member
       if (roster.get(peer) !== gen) continue
