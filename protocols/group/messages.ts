@@ -3,7 +3,7 @@ import type { Bytes } from '../base/bytes.ts'
 import { ConclaveError } from '../base/errors.ts'
 import { HOUR_MS, MINUTE_MS } from '../base/time.ts'
 import { isKnown, leadsTo, nodeOf } from './chain.ts'
-import { refKey, sameRef } from './ids.ts'
+import { refKey } from './ids.ts'
 import type { Job, JobResult, OpenedMessage } from './jobs.ts'
 import { signPayload, verifyPayload } from './payload.ts'
 import { selectTip } from './selection.ts'
@@ -198,8 +198,9 @@ function takePayload(
   if (!payload.ok || payload.value.groupId !== turn.state.groupId) return
   const { author, n } = payload.value
   const sealed: Sealing = { in: commitId, frameId, at: turn.nowMs }
-  if (sameRef(author, turn.state.self)) {
-    noteEcho(turn, n, sealed)
+  if (author.peer === turn.state.self.peer) {
+    // What was said in an earlier membership was handed over when it was said.
+    if (author.gen === turn.state.self.gen) noteEcho(turn, n, sealed)
     return
   }
   if (!isKnown(turn.state.chain, author)) return

@@ -124,7 +124,8 @@ export function hasMajorityAt(chain: Chain, votes: Votes, at: CommitId, id: Comm
 /** A commit that is not here, or was not understood here, counts all the same once most of the others have it. */
 function isAvailable(chain: Chain, votes: Votes, id: CommitId): boolean {
   const { hasBody, failed } = nodeOf(chain, id)
-  return (hasBody && !failed) || hasMajority(chain, votes, id) || hasRest(chain, votes, id)
+  if (hasBody && !failed) return true
+  return hasMajority(chain, votes, id) || (!failed && hasRest(chain, votes, id))
 }
 
 /** True of a removal of half of a roster or less that all who remain voted for, or for what hangs on it. */
