@@ -242,7 +242,7 @@ class Service implements GroupService {
   async join(groupId: string): Promise<GroupFact> {
     const invitation = this.#demandInvitation(groupId)
     await this.#options.befriend(invitation.from)
-    return (await this.#groups.accept(invitation)).fact()
+    return (await this.#groups.joining.accept(invitation)).fact()
   }
 
   async decline(groupId: string): Promise<{ groupId: string }> {

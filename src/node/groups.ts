@@ -6,23 +6,14 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { DAY_MS, SECOND_MS } from '../../protocols/base/time.ts'
-import { isWayIn } from '../../protocols/group/access.ts'
 import { nodeOf } from '../../protocols/group/chain.ts'
-import {
-  firstPolicy,
-  foundGroup,
-  joinAnew,
-  joinGroup,
-  makeGenesis,
-  readJoinPackage,
-} from '../../protocols/group/founding.ts'
+import { firstPolicy, foundGroup, makeGenesis } from '../../protocols/group/founding.ts'
 import { idBytes, toGroupId } from '../../protocols/group/ids.ts'
 import { encodeJoinPackage } from '../../protocols/group/join-package.ts'
 import { describeEpoch } from '../../protocols/group/jobs.ts'
 import { makeMlsEngine } from '../../protocols/group/mls/engine.ts'
 import type { Identity, MlsEngine } from '../../protocols/group/mls-engine.ts'
 import { encodePolicy, isGroupName } from '../../protocols/group/policy.ts'
-import { printOf } from '../../protocols/group/sync-frames.ts'
 import type { GroupEffect, GroupState } from '../../protocols/group/state.ts'
 import type { GroupKit, Retention } from '../../protocols/group/turn.ts'
 import {
@@ -30,7 +21,7 @@ import {
   JOIN_ADDRESSES_MAX,
   JOIN_HANDOFF,
 } from '../../protocols/group/types.ts'
-import type { GroupId, JoinPackage } from '../../protocols/group/types.ts'
+import type { GroupId } from '../../protocols/group/types.ts'
 import { openGossip } from '../handlers/group.ts'
 import type { Gossip } from '../handlers/group.ts'
 import { serveGroupSync } from '../handlers/group-sync.ts'
@@ -40,22 +31,21 @@ import type { Op, Store } from '../store/types.ts'
 import { watchCatchUp } from './catch-up.ts'
 import type { CatchUp } from './catch-up.ts'
 import type { Direct } from './direct.ts'
-import type { Taken } from './effect-rows.ts'
 import type { EventLog } from './events.ts'
-import { Invitations, OPEN_GROUPS_MAX, readInvitation } from './group-invitations.ts'
-import type { KeptInvitation } from './group-invitations.ts'
+import { Invitations } from './group-invitations.ts'
 import { fetchAdds } from './group-inviting.ts'
 import type { InvitingPorts } from './group-inviting.ts'
+import { GroupJoining } from './group-joining.ts'
 import { openGroupKeys } from './group-keys.ts'
 import type { GroupKeys } from './group-keys.ts'
 import { Neighbours } from './group-neighbours.ts'
-import { dropMembership, groupIds, saveRows, stateRows } from './group-rows.ts'
+import { groupIds, saveRows, stateRows } from './group-rows.ts'
 import { GroupSyncing, sourceFor, takeShown } from './group-syncing.ts'
 import { othersOf, RunningGroup } from './running-group.ts'
 import type { GroupPorts } from './running-group.ts'
 import { SpareKeyPackages } from './spare-key-packages.ts'
 
-/** Pause before a JoinPackage is handed off again, or a group joined again, after a failure. */
+/** Pause before a JoinPackage is handed off again, after a failure. */
 const RETRY_MS: number = 5 * SECOND_MS
 
 /** How often a key package in reserve is asked of contacts that are connected. */
@@ -88,13 +78,13 @@ export class Groups {
   readonly engine: MlsEngine
   readonly invitations: Invitations
   readonly spares: SpareKeyPackages
+  readonly joining: GroupJoining
   readonly #kit: GroupKit
   readonly #self: Identity
   readonly #keys: GroupKeys
   readonly #neighbours: Neighbours
   readonly #running = new Map<GroupId, RunningGroup>()
   readonly #syncing = new Map<GroupId, GroupSyncing>()
-  readonly #joining = new Map<GroupId, Promise<RunningGroup>>()
   /** Invitations of those whose branch lost. */
   #again: Promise<void> = Promise.resolve()
   readonly #stops: (() => void)[] = []
@@ -122,6 +112,17 @@ export class Groups {
     this.#kit = { primitives, peer: host.peerId, secret, ...(retention && { retention }) }
     this.#neighbours = new Neighbours(host)
     this.#gossip = openGossip({ host, primitives, now })
+    this.joining = new GroupJoining({
+      ...parts,
+      options,
+      kit: this.#kit,
+      closing: this.#closing.signal,
+      all: () => this.all(),
+      get: (groupId) => this.#running.get(groupId),
+      begin: (step, extra) => this.#begin(step, extra),
+      end: (groupId) => this.#end(groupId),
+      sync: () => this.#sync,
+    })
   }
 
   /** Opens the groups; handoffs and KeyPackages are taken and served at once, groups from `start` on. */
@@ -140,7 +141,7 @@ export class Groups {
     const groups = new Groups(options, { engine, self, keys, invitations, spares })
     direct.prekeys.setKeyPackages(keys)
     direct.messages.onHandoff(JOIN_HANDOFF, (from, content, facts) =>
-      groups.#takeHandoff(from, content, facts),
+      groups.joining.take(from, content, facts),
     )
     return groups
   }
@@ -173,14 +174,14 @@ export class Groups {
     const forgetting = setInterval(() => void this.#keys.forget().catch(() => undefined), DAY_MS)
     forgetting.unref()
     this.#stops.push(() => clearInterval(forgetting))
-    for (const invitation of this.invitations.accepted()) this.#joinLater(invitation, 0)
+    this.joining.resume()
   }
 
   async close(): Promise<void> {
     this.#closing.abort()
     for (const stop of this.#stops.splice(0)) stop()
     for (const syncing of this.#syncing.values()) syncing.close()
-    await Promise.allSettled(this.#joining.values())
+    await this.joining.idle()
     await Promise.all([...this.#running.values()].map((group) => group.close()))
     this.#neighbours.close()
   }
@@ -219,11 +220,6 @@ export class Groups {
     invariant(founded.ok, 'an own genesis is valid')
     await this.#begin(founded.value, [])
     return this.#demand(groupId)
-  }
-
-  /** Accepts an invitation that waits, and joins. */
-  async accept(invitation: KeptInvitation): Promise<RunningGroup> {
-    return this.#join(await this.invitations.accept(invitation))
   }
 
   async #begin(
@@ -296,7 +292,7 @@ export class Groups {
       const { signal } = this.#closing
       if (group.isClosed || group.view.roster.has(peer)) return
       const changes = await fetchAdds(this.inviting, [peer], { signal, onFetched: () => undefined })
-      if (!group.isClosed) await group.dispatch({ kind: 'changesAsked', changes })
+      if (!signal.aborted) await group.dispatch({ kind: 'changesAsked', changes })
     })
     this.#again = this.#again.catch(() => undefined)
   }
@@ -349,126 +345,6 @@ export class Groups {
       }, RETRY_MS)
       timer.unref()
     }
-  }
-
-  /** Takes a JoinPackage in the batch of the handoff: joined by at once, or kept for the agent to decide. */
-  #takeHandoff(
-    from: PeerId,
-    content: Bytes,
-    { trust }: { readonly trust: 'contact' | 'open' | 'stranger' },
-  ): Taken | undefined {
-    const { primitives, events, now } = this.options
-    const joinPackage = readInvitation(primitives, from, content)
-    if (joinPackage === undefined) return undefined
-    const { groupId } = joinPackage
-    const known = this.#running.get(groupId)
-    const isMember = known?.state.phase === 'member'
-    if (known !== undefined && isMember) {
-      // A group that we are in is joined anew only where our membership is over, or our branch has lost.
-      const read = readJoinPackage(this.#kit, joinPackage)
-      if (!read.ok || !isWayIn(known.state, read.value.record)) return undefined
-    }
-    const openGroups = [...this.#running.values()].filter(({ state }) => state.phase === 'member')
-    const isAccepted =
-      isMember || trust === 'contact' || (trust === 'open' && openGroups.length < OPEN_GROUPS_MAX)
-    if (!isAccepted && !this.invitations.hasRoom(from)) return undefined
-    const one = {
-      groupId,
-      from,
-      receivedAt: now(),
-      isAccepted,
-      joinPackage,
-      bytes: Uint8Array.from(content),
-    }
-    const { ops, after } = this.invitations.keep(one)
-    const fact = { groupId, name: joinPackage.policy.name, from }
-    return {
-      ops: isAccepted ? ops : [...ops, ...events.append('invitation', fact)],
-      after: () => {
-        after()
-        if (isAccepted) this.#joinLater(one, 0)
-        else events.wake()
-      },
-    }
-  }
-
-  #joinLater(invitation: KeptInvitation, delayMs: number): void {
-    const timer = setTimeout(() => {
-      // Before the start nobody can be asked; `start` takes up what is accepted.
-      if (this.#closing.signal.aborted || this.#sync === undefined) return
-      this.#join(invitation).catch((error: unknown) => {
-        const isFinal = error instanceof ConclaveError && error.retry === 'never'
-        if (!isFinal && !this.#closing.signal.aborted) this.#joinLater(invitation, RETRY_MS)
-      })
-    }, delayMs)
-    timer.unref()
-  }
-
-  /** Joins by an invitation; one that cannot be joined by is dropped. */
-  #join(invitation: KeptInvitation): Promise<RunningGroup> {
-    const { groupId } = invitation
-    const joining = this.#joining.get(groupId)
-    if (joining !== undefined) return joining
-    const done = this.#joinBy(invitation).finally(() => this.#joining.delete(groupId))
-    this.#joining.set(groupId, done)
-    return done
-  }
-
-  async #joinBy({ joinPackage, groupId, from }: KeptInvitation): Promise<RunningGroup> {
-    const { store, host, now } = this.options
-    const refuse = async (code: ConstructorParameters<typeof ConclaveError>[0]): Promise<never> => {
-      await this.invitations.decline(groupId)
-      throw new ConclaveError(code, 'this invitation cannot be joined by', {
-        hint: 'ask the inviter for another one',
-      })
-    }
-    await host.addAddresses(from, joinPackage.addresses)
-    const read = readJoinPackage(this.#kit, joinPackage)
-    if (!read.ok) return refuse(read.code)
-    const own = read.value.record.adds.find(({ member }) => member.peer === host.peerId)
-    const secret = own && (await this.#keys.secret(own.keyPackageRef))
-    if (own === undefined || secret === undefined) return refuse('GROUP_NOT_FOR_ME')
-    const tree = await this.#treeOf(joinPackage, from)
-    const { welcome } = joinPackage
-    const joined = await this.engine.join({ welcome, secret, tree, self: this.#self })
-    if (!joined.ok) return refuse(joined.code)
-    const epoch = await describeEpoch(this.engine, joined.value, read.value.record.commitId)
-    this.engine.dispose(joined.value)
-    const begun = joinGroup(this.#kit, joinPackage, epoch, now())
-    if (!begun.ok) return refuse(begun.code)
-    const before = await this.#end(groupId)
-    const step = before === undefined ? begun.value : joinAnew(begun.value, before)
-    const over =
-      before === undefined
-        ? []
-        : await dropMembership(store, groupId, before.self.gen === step[0].self.gen)
-    const dropped = this.invitations.drop(groupId)
-    await this.#begin(step, [
-      ...over,
-      ...dropped.ops,
-      ...(await this.#keys.used(own.keyPackageRef)),
-    ])
-    dropped.after()
-    return this.#demand(groupId)
-  }
-
-  async #treeOf({ tree, treeHash, groupId }: JoinPackage, from: PeerId): Promise<Bytes> {
-    if (tree.length > 0) return tree
-    const { primitives } = this.options
-    const nothing = printOf(primitives, []).print
-    const hello = {
-      groupId,
-      tip: '0'.repeat(64) as never,
-      records: 0,
-      recordsPrint: nothing,
-      logCount: 0,
-      logPrint: nothing,
-    }
-    const found = await this.#sync?.tree(from, hello, treeHash, this.#closing.signal)
-    if (found !== undefined) return found
-    throw new ConclaveError('NETWORK_UNREACHABLE', 'the ratchet tree of the group is not at hand', {
-      hint: 'it is fetched again while this node runs',
-    })
   }
 
   /** Ends a group that runs, before another membership of it begins. */

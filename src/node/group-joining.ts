@@ -1,0 +1,203 @@
+// From a JoinPackage to a group that runs: taken as a handoff, kept until the agent decides, joined by. Floor 3.
+import type { Bytes } from '../../protocols/base/bytes.ts'
+import { ConclaveError, invariant } from '../../protocols/base/errors.ts'
+import type { PeerId } from '../../protocols/base/ids.ts'
+import type { Primitives } from '../../protocols/base/primitives.ts'
+import type { Step } from '../../protocols/base/step.ts'
+import { SECOND_MS } from '../../protocols/base/time.ts'
+import type { TimeMs } from '../../protocols/base/time.ts'
+import { isWayIn } from '../../protocols/group/access.ts'
+import { joinAnew, joinGroup, readJoinPackage } from '../../protocols/group/founding.ts'
+import { describeEpoch } from '../../protocols/group/jobs.ts'
+import type { Identity, MlsEngine } from '../../protocols/group/mls-engine.ts'
+import { printOf } from '../../protocols/group/sync-frames.ts'
+import type { GroupEffect, GroupState } from '../../protocols/group/state.ts'
+import type { GroupKit } from '../../protocols/group/turn.ts'
+import type { GroupId, JoinPackage } from '../../protocols/group/types.ts'
+import type { GroupSync } from '../handlers/group-sync.ts'
+import type { Host } from '../host/types.ts'
+import type { Op, Store } from '../store/types.ts'
+import type { Direct } from './direct.ts'
+import type { Taken } from './effect-rows.ts'
+import type { EventLog } from './events.ts'
+import { OPEN_GROUPS_MAX, readInvitation } from './group-invitations.ts'
+import type { Invitations, KeptInvitation } from './group-invitations.ts'
+import type { GroupKeys } from './group-keys.ts'
+import { dropMembership } from './group-rows.ts'
+import type { RunningGroup } from './running-group.ts'
+
+/** Pause before a group is joined again, after a failure. */
+const RETRY_MS: number = 5 * SECOND_MS
+
+/** What joining needs of the groups. */
+export interface JoiningParts {
+  readonly options: {
+    readonly host: Host
+    readonly store: Store
+    readonly direct: Direct
+    readonly primitives: Primitives
+    readonly now: () => TimeMs
+    readonly events: EventLog
+  }
+  readonly kit: GroupKit
+  readonly engine: MlsEngine
+  readonly self: Identity
+  readonly keys: GroupKeys
+  readonly invitations: Invitations
+  readonly closing: AbortSignal
+  readonly all: () => readonly RunningGroup[]
+  readonly get: (groupId: GroupId) => RunningGroup | undefined
+  /** Makes a first state durable, and takes the group up. */
+  readonly begin: (step: Step<GroupState, GroupEffect>, extra: readonly Op[]) => Promise<void>
+  /** Ends a group that runs; answers its last state. */
+  readonly end: (groupId: GroupId) => Promise<GroupState | undefined>
+  /** From the start on. */
+  readonly sync: () => GroupSync | undefined
+}
+
+/** Joins groups. */
+export class GroupJoining {
+  readonly #parts: JoiningParts
+  readonly #joining = new Map<GroupId, Promise<RunningGroup>>()
+
+  constructor(parts: JoiningParts) {
+    this.#parts = parts
+  }
+
+  /** Goes on with what is accepted already. */
+  resume(): void {
+    for (const invitation of this.#parts.invitations.accepted()) this.#joinLater(invitation, 0)
+  }
+
+  /** Accepts an invitation that waits, and joins. */
+  async accept(invitation: KeptInvitation): Promise<RunningGroup> {
+    return this.#join(await this.#parts.invitations.accept(invitation))
+  }
+
+  /** Resolves once nothing is being joined. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#joining.values())
+  }
+
+  /** Takes a JoinPackage in the batch of the handoff: joined by at once, or kept for the agent to decide. */
+  take(
+    from: PeerId,
+    content: Bytes,
+    { trust }: { readonly trust: 'contact' | 'open' | 'stranger' },
+  ): Taken | undefined {
+    const { primitives, events, now } = this.#parts.options
+    const joinPackage = readInvitation(primitives, from, content)
+    if (joinPackage === undefined) return undefined
+    const { groupId } = joinPackage
+    const known = this.#parts.get(groupId)
+    const isMember = known?.state.phase === 'member'
+    if (known !== undefined && isMember) {
+      // A group that we are in is joined anew only where our membership is over, or our branch has lost.
+      const read = readJoinPackage(this.#parts.kit, joinPackage)
+      if (!read.ok || !isWayIn(known.state, read.value.record)) return undefined
+    }
+    const openGroups = this.#parts.all().filter(({ state }) => state.phase === 'member')
+    const isAccepted =
+      isMember || trust === 'contact' || (trust === 'open' && openGroups.length < OPEN_GROUPS_MAX)
+    if (!isAccepted && !this.#parts.invitations.hasRoom(from)) return undefined
+    const one = {
+      groupId,
+      from,
+      receivedAt: now(),
+      isAccepted,
+      joinPackage,
+      bytes: Uint8Array.from(content),
+    }
+    const { ops, after } = this.#parts.invitations.keep(one)
+    const fact = { groupId, name: joinPackage.policy.name, from }
+    return {
+      ops: isAccepted ? ops : [...ops, ...events.append('invitation', fact)],
+      after: () => {
+        after()
+        if (isAccepted) this.#joinLater(one, 0)
+        else events.wake()
+      },
+    }
+  }
+
+  #joinLater(invitation: KeptInvitation, delayMs: number): void {
+    const timer = setTimeout(() => {
+      // Before the start nobody can be asked; `start` takes up what is accepted.
+      if (this.#parts.closing.aborted || this.#parts.sync() === undefined) return
+      this.#join(invitation).catch((error: unknown) => {
+        const isFinal = error instanceof ConclaveError && error.retry === 'never'
+        if (!isFinal && !this.#parts.closing.aborted) this.#joinLater(invitation, RETRY_MS)
+      })
+    }, delayMs)
+    timer.unref()
+  }
+
+  /** Joins by an invitation; one that cannot be joined by is dropped. */
+  #join(invitation: KeptInvitation): Promise<RunningGroup> {
+    const { groupId } = invitation
+    const joining = this.#joining.get(groupId)
+    if (joining !== undefined) return joining
+    const done = this.#joinBy(invitation).finally(() => this.#joining.delete(groupId))
+    this.#joining.set(groupId, done)
+    return done
+  }
+
+  async #joinBy({ joinPackage, groupId, from }: KeptInvitation): Promise<RunningGroup> {
+    const { store, host, now } = this.#parts.options
+    const refuse = async (code: ConstructorParameters<typeof ConclaveError>[0]): Promise<never> => {
+      await this.#parts.invitations.decline(groupId)
+      throw new ConclaveError(code, 'this invitation cannot be joined by', {
+        hint: 'ask the inviter for another one',
+      })
+    }
+    await host.addAddresses(from, joinPackage.addresses)
+    const read = readJoinPackage(this.#parts.kit, joinPackage)
+    if (!read.ok) return refuse(read.code)
+    const own = read.value.record.adds.find(({ member }) => member.peer === host.peerId)
+    const secret = own && (await this.#parts.keys.secret(own.keyPackageRef))
+    if (own === undefined || secret === undefined) return refuse('GROUP_NOT_FOR_ME')
+    const tree = await this.#treeOf(joinPackage, from)
+    const { welcome } = joinPackage
+    const joined = await this.#parts.engine.join({ welcome, secret, tree, self: this.#parts.self })
+    if (!joined.ok) return refuse(joined.code)
+    const epoch = await describeEpoch(this.#parts.engine, joined.value, read.value.record.commitId)
+    this.#parts.engine.dispose(joined.value)
+    const begun = joinGroup(this.#parts.kit, joinPackage, epoch, now())
+    if (!begun.ok) return refuse(begun.code)
+    const before = await this.#parts.end(groupId)
+    const step = before === undefined ? begun.value : joinAnew(begun.value, before)
+    const over =
+      before === undefined
+        ? []
+        : await dropMembership(store, groupId, before.self.gen === step[0].self.gen)
+    const dropped = this.#parts.invitations.drop(groupId)
+    await this.#parts.begin(step, [
+      ...over,
+      ...dropped.ops,
+      ...(await this.#parts.keys.used(own.keyPackageRef)),
+    ])
+    dropped.after()
+    const group = this.#parts.get(groupId)
+    invariant(group !== undefined, 'a group that was begun runs')
+    return group
+  }
+
+  async #treeOf({ tree, treeHash, groupId }: JoinPackage, from: PeerId): Promise<Bytes> {
+    if (tree.length > 0) return tree
+    const { primitives } = this.#parts.options
+    const nothing = printOf(primitives, []).print
+    const hello = {
+      groupId,
+      tip: '0'.repeat(64) as never,
+      records: 0,
+      recordsPrint: nothing,
+      logCount: 0,
+      logPrint: nothing,
+    }
+    const found = await this.#parts.sync()?.tree(from, hello, treeHash, this.#parts.closing)
+    if (found !== undefined) return found
+    throw new ConclaveError('NETWORK_UNREACHABLE', 'the ratchet tree of the group is not at hand', {
+      hint: 'it is fetched again while this node runs',
+    })
+  }
+}
