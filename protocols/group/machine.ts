@@ -72,6 +72,8 @@ export function makeGroupMachine(kit: GroupKit): GroupMachine {
     step(state, event) {
       const turn = new GroupTurn(kit, state, event)
       take(turn, event)
+      // Another event may come before the timer that was set for what is due: it is the last to be woken for that.
+      if (event.kind === 'timer' || wakeAt(kit, state) <= event.nowMs) passTime(turn)
       settle(turn)
       turn.note({ steppedAt: event.nowMs })
       return [turn.state, turn.effects]
@@ -89,10 +91,6 @@ function take(turn: GroupTurn, event: GroupEvent): void {
       turn.ask({ kind: 'wantSync' })
       return
     case 'timer':
-      expireMessages(turn)
-      expireSealed(turn)
-      reviewKeyAge(turn)
-      passTimes(turn)
       return
     case 'messageAsked':
       demandMember(turn)
@@ -163,8 +161,11 @@ function skipUsed(turn: GroupTurn): void {
   if (turn.state.phase === 'member') askChanges(turn, [{ kind: 'rekey' }])
 }
 
-/** Forgets waits that are over, so that nobody is woken for them again. */
-function passTimes(turn: GroupTurn): void {
+/** Does what time alone calls for, and forgets waits that are over, so that nobody is woken for them again. */
+function passTime(turn: GroupTurn): void {
+  expireMessages(turn)
+  expireSealed(turn)
+  reviewKeyAge(turn)
   const { catchUpUntil, holdUntil } = turn.state.volatile
   if (catchUpUntil > 0 && catchUpUntil <= turn.nowMs) turn.note({ catchUpUntil: 0 })
   if (holdUntil > 0 && holdUntil <= turn.nowMs) turn.note({ holdUntil: 0 })
