@@ -263,9 +263,12 @@ type Refused = Extract<Extract<GroupEvent, { kind: 'jobDone' }>['result'], { kin
 
 function takeRefusal(turn: GroupTurn, job: Job, code: Refused['code']): void {
   switch (job.kind) {
+    // What it was to be followed by went meanwhile: there may be another way.
     case 'follow':
+      if (turn.state.held.has(job.parent)) failCommit(turn, job.commitId)
+      return
     case 'resume':
-      failCommit(turn, job.commitId)
+      if (turn.state.checkpoints.has(job.commitId)) failCommit(turn, job.commitId)
       return
     case 'resync':
       takeRefusedResync(turn)

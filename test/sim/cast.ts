@@ -62,7 +62,7 @@ export interface Member {
   /** Takes an event through the machine: compute, persist, perform. One at a time. */
   hear(heard: GroupHeard): Promise<void>
   /** A frame as it comes from gossip or a sync: validated, then heard; true if it is worth being forwarded. */
-  receive(frame: Bytes): Promise<boolean>
+  receive(frame: Bytes, by?: 'gossip' | 'sync'): Promise<boolean>
   /** Joins by a package that came as a direct message. */
   join(bytes: Bytes): Promise<void>
   frameOf(id: FrameId): Promise<Bytes | undefined>
@@ -121,6 +121,6 @@ export interface World {
   readonly watchers: Watcher[]
   /** How often members sync without a reason. */
   syncEveryMs: number
-  makeEngine(chance: Chance): MlsEngine
+  makeEngine(chance: Chance, primitives?: Primitives): MlsEngine
   note(text: string): void
 }

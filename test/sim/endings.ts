@@ -88,7 +88,8 @@ function checkConvergence(world: World): void {
   for (const one of members) {
     if (print(one) === print(first)) continue
     const where = members.map(({ name, state }) => `${name} ${state?.tip.slice(0, 6) ?? ''}`)
-    throw new Violation('convergence', `members stand apart: ${where.join()}`)
+    const why = isSplit(members) ? ' over a commit that not all can follow' : ''
+    throw new Violation('convergence', `members stand apart${why}: ${where.join()}`)
   }
   const { roster } = first.view
   for (const one of honest(world)) {
@@ -102,6 +103,15 @@ function checkConvergence(world: World): void {
       throw new Violation('convergence', `${one.name} is ${state?.phase} and on the roster`)
     }
   }
+}
+
+/** True if some are on a commit that failed at others. */
+function isSplit(members: readonly Member[]): boolean {
+  const isFollowed = (id: CommitId): boolean =>
+    members.some(({ state }) => state !== undefined && leadsTo(state.chain, id, state.tip))
+  return members.some(({ state }) =>
+    [...(state?.chain.nodes ?? [])].some(([id, { failed }]) => failed && isFollowed(id)),
+  )
 }
 
 /** 2: any order, and anything twice, selects the same tip. */

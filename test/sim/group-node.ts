@@ -4,7 +4,7 @@ import type { Bytes } from '../../protocols/base/bytes.ts'
 import { formatHex } from '../../protocols/base/bytes.ts'
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
-import { toTimeMs } from '../../protocols/base/time.ts'
+import { HOUR_MS, toTimeMs } from '../../protocols/base/time.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { nodeOf } from '../../protocols/group/chain.ts'
 import { joinAnew } from '../../protocols/group/founding.ts'
@@ -19,7 +19,7 @@ import type { Identity, MlsEngine, OwnKeyPackage } from '../../protocols/group/m
 import { generationsFor } from '../../protocols/group/resync.ts'
 import type { Delivered, GroupEffect, GroupEvent, GroupState } from '../../protocols/group/state.ts'
 import type { GroupKit, Retention } from '../../protocols/group/turn.ts'
-import { INLINE_TREE_BYTES_MAX } from '../../protocols/group/types.ts'
+import { FRAME_FUTURE_HOURS_MAX, INLINE_TREE_BYTES_MAX } from '../../protocols/group/types.ts'
 import type { CommitId, EntryInfo, FrameId, View } from '../../protocols/group/types.ts'
 import { isTimely } from '../../src/handlers/group.ts'
 import { GroupHistory } from '../../src/node/group-history.ts'
@@ -42,7 +42,7 @@ import type { Chance } from './chance.ts'
 import { gossip } from './gossip.ts'
 import { describeContent } from './ledger.ts'
 import { mailJoin } from './mail.ts'
-import { deliveredIn, epochRowsOf } from './member-rows.ts'
+import { deliveredIn, epochRowsOf, rowsOf } from './member-rows.ts'
 import { MemberSync } from './member-sync.ts'
 import { copyTables, SimStore } from './sim-store.ts'
 import type { Tables } from './sim-store.ts'
@@ -286,7 +286,7 @@ export class SimMember implements Member {
   }
 
   /** A frame as it comes from gossip or a sync: validated, then heard; true if it is worth being forwarded. */
-  async receive(frame: Bytes): Promise<boolean> {
+  async receive(frame: Bytes, by: 'gossip' | 'sync' = 'gossip'): Promise<boolean> {
     const { state } = this
     const { primitives } = this.world
     const head = readFrameHead(frame)
@@ -295,7 +295,10 @@ export class SimMember implements Member {
     const listening = [...state.generations.values()].find(
       ({ generation }) => generation.genTag === genTag,
     )
-    if (listening === undefined || !isTimely(hour, this.nowMs)) return false
+    // What is fetched may be as old as the log.
+    const latest = Math.floor(this.nowMs / HOUR_MS) + FRAME_FUTURE_HOURS_MAX
+    const isDue = by === 'sync' ? hour <= latest : isTimely(hour, this.nowMs)
+    if (listening === undefined || !isDue) return false
     const frameId = frameIdOf(primitives, frame)
     if (this.log.has(frameId)) return false
     const content = openFrame(primitives, listening.generation, frame)
@@ -389,7 +392,9 @@ export class SimMember implements Member {
     const [after, effects] = this.#machine.step(before, event)
     const point = this.#burn()
     if (point === 'before') return
-    const { ops, delivered } = this.#rowsOf(effects)
+    const { groupId } = this.world
+    const parts = { groupId, log: this.log, history: this.#history, nowMs: this.nowMs }
+    const { ops, delivered } = rowsOf(effects, parts)
     await this.#store.commit([...stateRows(before, after), ...ops])
     this.state = after
     this.delivered.push(...delivered)
@@ -417,38 +422,6 @@ export class SimMember implements Member {
     this.world.note(`${this.name} crashes ${this.#fuse?.point ?? ''} a commit`)
     this.#powerOff()
     this.world.timeline.after(downMs, () => this.restart())
-  }
-
-  #rowsOf(effects: readonly GroupEffect[]): {
-    readonly ops: Op[]
-    readonly delivered: Delivered[]
-  } {
-    const ops: Op[] = []
-    const delivered: Delivered[] = []
-    for (const effect of effects) {
-      switch (effect.kind) {
-        case 'saveFrame':
-          ops.push(...this.log.append(effect.frameId, effect.hour, effect.frame, this.nowMs))
-          break
-        case 'deliver':
-          ops.push(...(this.#history?.append(effect.message).ops ?? []))
-          delivered.push(effect.message)
-          break
-        case 'startJob':
-        case 'keepHandle':
-        case 'publish':
-        case 'handJoin':
-        case 'wantSync':
-        case 'wantInfo':
-        case 'inviteAgain':
-        case 'changed':
-        case 'intentFailed':
-          break
-        default:
-          ops.push(...saveRows(this.world.groupId, effect))
-      }
-    }
-    return { ops, delivered }
   }
 
   async #perform(effect: GroupEffect): Promise<void> {

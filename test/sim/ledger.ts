@@ -6,7 +6,7 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import { refKey } from '../../protocols/group/ids.ts'
 import { decodePayload } from '../../protocols/group/payload.ts'
 import type { MlsEngine, MlsEpoch, Pending } from '../../protocols/group/mls-engine.ts'
-import type { CommitId, FrameContent } from '../../protocols/group/types.ts'
+import type { CommitId, EntryInfo, FrameContent, RecordEntry } from '../../protocols/group/types.ts'
 import { toCommitId } from '../../protocols/group/ids.ts'
 import { native } from '../../src/crypto/native.ts'
 
@@ -41,6 +41,15 @@ export interface PublishedFrame {
   readonly content: FrameContent
 }
 
+/** What one member told another in a sync. */
+export interface SyncAnswer {
+  readonly entries: readonly RecordEntry[]
+  readonly acks: readonly Bytes[]
+  readonly proofs: readonly Bytes[]
+  /** The tip that was shown. */
+  readonly tip: CommitId
+}
+
 /** How often what happened. */
 export interface Tally {
   commits: number
@@ -54,6 +63,8 @@ export interface Tally {
   restores: number
   /** What bad members and ghosts did. */
   misdeeds: number
+  /** What was sent again of old. */
+  replays: number
   /** Commits that were final for somebody, and lost. */
   unsettled: number
 }
@@ -71,6 +82,10 @@ export class Ledger {
   readonly #seals = new Map<string, number>()
   readonly said: Said[] = []
   readonly published: PublishedFrame[] = []
+  /** What syncs, GroupInfos and handoffs brought, to be sent again. */
+  readonly answers: SyncAnswer[] = []
+  readonly infos: (readonly [CommitId, EntryInfo])[] = []
+  readonly handed: (readonly [PeerId, Bytes])[] = []
   readonly tally: Tally = {
     commits: 0,
     forks: 0,
@@ -82,6 +97,7 @@ export class Ledger {
     crashes: 0,
     restores: 0,
     misdeeds: 0,
+    replays: 0,
     unsettled: 0,
   }
 

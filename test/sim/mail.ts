@@ -8,7 +8,8 @@ const RETRY_MS = 5_000
 
 /** Hands a JoinPackage to its recipient, as soon as it is up and can be reached. */
 export function mailJoin({ name, world }: Member, peer: PeerId, bytes: Bytes): void {
-  const { members, network, timeline } = world
+  const { members, network, timeline, ledger } = world
+  ledger.handed.push([peer, bytes])
   const other = members.get(peer)
   const deliver = async (): Promise<void> => {
     if (other === undefined) return

@@ -4,11 +4,13 @@ import { formatHex } from '../../protocols/base/bytes.ts'
 import type { TimeMs } from '../../protocols/base/time.ts'
 import { refKey } from '../../protocols/group/ids.ts'
 import type { EpochRows } from '../../protocols/group/jobs.ts'
-import type { Delivered } from '../../protocols/group/state.ts'
+import type { Delivered, GroupEffect } from '../../protocols/group/state.ts'
 import type { GroupId } from '../../protocols/group/types.ts'
 import { sortable } from '../../src/node/direct-rows.ts'
-import { GROUP_TABLES, unpackPayload, unpackRow } from '../../src/node/group-rows.ts'
-import type { Store } from '../../src/store/types.ts'
+import type { GroupHistory } from '../../src/node/group-history.ts'
+import type { GroupLog } from '../../src/node/group-log.ts'
+import { GROUP_TABLES, saveRows, unpackPayload, unpackRow } from '../../src/node/group-rows.ts'
+import type { Op, Store } from '../../src/store/types.ts'
 
 /** The rows that engine jobs read, as src/node/running-group.ts hands them out. */
 export function epochRowsOf(store: Store, groupId: GroupId): EpochRows {
@@ -52,4 +54,45 @@ export async function deliveredIn(store: Store): Promise<Delivered[]> {
     delivered.push({ own, epoch, receivedAt, gap, late, payload: unpackPayload(payload) })
   }
   return delivered
+}
+
+/** Where a step's rows go. */
+interface RowParts {
+  readonly groupId: GroupId
+  readonly log: GroupLog
+  readonly history: GroupHistory | undefined
+  readonly nowMs: TimeMs
+}
+
+/** What a step writes, and hands over. */
+export function rowsOf(
+  effects: readonly GroupEffect[],
+  { groupId, log, history, nowMs }: RowParts,
+): { readonly ops: Op[]; readonly delivered: Delivered[] } {
+  const ops: Op[] = []
+  const delivered: Delivered[] = []
+  for (const effect of effects) {
+    switch (effect.kind) {
+      case 'saveFrame':
+        ops.push(...log.append(effect.frameId, effect.hour, effect.frame, nowMs))
+        break
+      case 'deliver':
+        ops.push(...(history?.append(effect.message).ops ?? []))
+        delivered.push(effect.message)
+        break
+      case 'startJob':
+      case 'keepHandle':
+      case 'publish':
+      case 'handJoin':
+      case 'wantSync':
+      case 'wantInfo':
+      case 'inviteAgain':
+      case 'changed':
+      case 'intentFailed':
+        break
+      default:
+        ops.push(...saveRows(groupId, effect))
+    }
+  }
+  return { ops, delivered }
 }

@@ -140,7 +140,7 @@ export class MemberSync {
         if (ours.has(id)) continue
         const frame = await other.frameOf(id)
         if (!this.#member.isUp) return // it crashed over one of them
-        if (frame !== undefined) await this.#member.receive(frame)
+        if (frame !== undefined) await this.#member.receive(frame, 'sync')
       }
     }
     this.#later(2 * this.#world.network.delay(), () => this.#fetchRecords(other))
@@ -172,11 +172,13 @@ export class MemberSync {
     if (entries.length > 0) await this.#member.hear({ kind: 'recordsHeard', entries })
     const acks = [...theirs.acks].filter(([peer, ack]) => !isAt(own.acks, peer, ack))
     const proofs = [...theirs.proofs].filter(([peer]) => !own.proofs.has(peer))
-    if (access === 'everything' && acks.length + proofs.length > 0) {
-      const [notes, found] = [acks, proofs].map((all) => all.map(([, bytes]) => bytes))
-      await this.#member.hear({ kind: 'acksHeard', acks: notes ?? [], proofs: found ?? [] })
+    const [notes = [], found = []] = [acks, proofs].map((all) => all.map(([, bytes]) => bytes))
+    if (access === 'everything' && notes.length + found.length > 0) {
+      await this.#member.hear({ kind: 'acksHeard', acks: notes, proofs: found })
     }
-    await this.#showTip(other, access === 'everything' ? theirs.tip : access.until)
+    const tip = access === 'everything' ? theirs.tip : access.until
+    this.#world.ledger.answers.push({ entries, acks: notes, proofs: found, tip })
+    await this.#showTip(other, tip)
     this.#later(2 * this.#world.network.delay(), () => this.#fetchBodies(other))
   }
 
@@ -200,7 +202,10 @@ export class MemberSync {
       if (other === undefined) return
       const info = this.#holds(other) ? await other.infoFor(this.#member.peer, commitId) : undefined
       if (info === undefined) this.#later(this.#world.network.delay(), askNext)
-      else await this.#member.hear({ kind: 'infoHeard', commitId, info })
+      else {
+        this.#world.ledger.infos.push([commitId, info])
+        await this.#member.hear({ kind: 'infoHeard', commitId, info })
+      }
     }
     this.#later(2 * network.delay(), askNext)
   }

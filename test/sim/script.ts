@@ -19,6 +19,10 @@ type FaultKind =
   | 'doubleVote'
   | 'falseRecord'
   | 'withhold'
+  | 'badPath'
+  | 'grind'
+  | 'collude'
+  | 'replay'
   | 'ghost'
 
 /** What a step does. */
@@ -54,18 +58,23 @@ export interface Scenario {
   readonly downMs: readonly [number, number]
   /** Members that break the rules. */
   readonly bad: number
+  /** Members at least, where it takes more of them to keep the rules. */
+  readonly least?: number
+  /** Too much goes on for a large group. */
+  readonly isSmall?: true
 }
 
 const TALK: Mix = { say: 50, rekey: 12, add: 7, remove: 4, promote: 3, demote: 1, leave: 1 }
 
 /** The name of a kind of run. */
-export type ScenarioName = 'usual' | 'long' | 'backups' | 'quarrels' | 'liars' | 'ghosts' | 'days'
+export type ScenarioName =
+  'usual' | 'long' | 'backups' | 'quarrels' | 'liars' | 'colluders' | 'ghosts' | 'days'
 
 /** Kinds of runs, by name. */
 export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   /** Members that talk and change things, in rain and with crashes. */
   usual: {
-    mix: { ...TALK, crash: 4, fuse: 6, cut: 6, storm: 2 },
+    mix: { ...TALK, crash: 4, fuse: 6, cut: 6, storm: 2, replay: 2 },
     steps: 70,
     changes: 14,
     lastsMs: 8 * MINUTE_MS,
@@ -75,7 +84,8 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   },
   /** Both sides of a long cut go on for more epochs than anybody holds. */
   long: {
-    mix: { say: 30, rekey: 40, add: 3, remove: 2, cut: 3, crash: 2 },
+    isSmall: true,
+    mix: { say: 30, rekey: 40, add: 3, remove: 2, cut: 3, crash: 2, replay: 3 },
     steps: 70,
     changes: 40,
     lastsMs: 12 * MINUTE_MS,
@@ -103,9 +113,13 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
     downMs: [100, 30 * SECOND_MS],
     bad: 0,
   },
-  /** Somebody votes twice, lies, withholds and floods. */
+  /** Somebody votes twice, lies, withholds, floods, grinds ids and makes paths that not all can open. */
   liars: {
-    mix: { ...TALK, cut: 4, fuse: 2, doubleVote: 5, falseRecord: 3, withhold: 3, flood: 2 },
+    isSmall: true,
+    mix: {
+      ...{ ...TALK, cut: 4, fuse: 2, doubleVote: 5, falseRecord: 3, withhold: 3, flood: 2 },
+      ...{ badPath: 3, grind: 3 },
+    },
     steps: 60,
     changes: 14,
     lastsMs: 8 * MINUTE_MS,
@@ -113,9 +127,21 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
     downMs: [100, 30 * SECOND_MS],
     bad: 1,
   },
-  /** Who was removed comes back from old states. */
+  /** Two share everything, also where one of them is removed or beyond a cut. */
+  colluders: {
+    isSmall: true,
+    least: 6,
+    mix: { say: 40, rekey: 8, add: 6, remove: 3, promote: 2, cut: 6, collude: 12, replay: 4 },
+    steps: 60,
+    changes: 12,
+    lastsMs: 8 * MINUTE_MS,
+    cutMs: [5 * SECOND_MS, 60 * SECOND_MS],
+    downMs: [10 * SECOND_MS, 60 * SECOND_MS],
+    bad: 2,
+  },
+  /** Who was removed comes back from old states; what was sent comes again. */
   ghosts: {
-    mix: { say: 40, rekey: 4, add: 4, remove: 8, promote: 6, cut: 4, ghost: 8 },
+    mix: { say: 40, rekey: 4, add: 4, remove: 8, promote: 6, cut: 4, ghost: 8, replay: 10 },
     steps: 60,
     changes: 8,
     lastsMs: 8 * MINUTE_MS,
@@ -125,7 +151,8 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   },
   /** Members are away for days. */
   days: {
-    mix: { ...TALK, crash: 8, cut: 2 },
+    isSmall: true,
+    mix: { ...TALK, crash: 8, cut: 2, replay: 2 },
     steps: 60,
     changes: 14,
     lastsMs: 60 * HOUR_MS,
@@ -172,22 +199,32 @@ const SKEW_MS: number = 10 * MINUTE_MS
 const LOSSES = [0, 0.1, 0.2, 0.3] as const
 
 /** Scenarios by their share of seeds. */
-const ROTA: readonly ScenarioName[] = [
-  'usual',
-  'usual',
-  'long',
-  'backups',
-  'quarrels',
-  'liars',
-  'ghosts',
-]
+const ROTA: readonly ScenarioName[] = (
+  [
+    ['usual', 5],
+    ['long', 3],
+    ['backups', 3],
+    ['quarrels', 3],
+    ['liars', 3],
+    ['colluders', 2],
+    ['ghosts', 3],
+    ['days', 1],
+  ] as const
+).flatMap(([name, share]) => Array.from({ length: share }, () => name))
+
+/** Members of most groups, of the large ones, and the share of those. */
+const USUAL_MEMBERS: readonly [number, number] = [4, 7]
+const LARGE_MEMBERS: readonly [number, number] = [9, 16]
+const LARGE_SHARE = 0.06
+/** Of what happens in others this much happens in a large group. */
+const LARGE_STEPS_SHARE = 0.5
 
 /** Plans a run. */
 export function plan(seed: number, options: PlanOptions = {}): Script {
   const chance = new Chance(`plan ${seed}`)
   const name = options.scenario ?? chance.pick(ROTA) ?? 'usual'
   const scenario: Scenario = SCENARIOS[name]
-  const members = options.members ?? 4 + chance.upTo(4)
+  const members = options.members ?? membersOf(chance.fork('members'), scenario)
   const lastsMs = options.hours === undefined ? scenario.lastsMs : options.hours * HOUR_MS
   const loss = options.loss === undefined ? (chance.pick(LOSSES) ?? 0) : options.loss / 100
   const isSkewed = chance.share() < 0.3
@@ -197,7 +234,8 @@ export function plan(seed: number, options: PlanOptions = {}): Script {
   const slow = chance.share() < 0.2 ? 5_000 : 400
   const weather: Weather = { loss, repeats: 0.1, delayMs: [5, slow] }
   const scale = lastsMs / scenario.lastsMs
-  const count = Math.round(scenario.steps * Math.max(1, Math.min(scale, 20)))
+  const share = members < LARGE_MEMBERS[0] ? 1 : LARGE_STEPS_SHARE
+  const count = Math.round(scenario.steps * share * Math.max(1, Math.min(scale, 20)))
   const steps = planSteps(chance.fork('steps'), scenario, { members, lastsMs, count })
   return {
     seed,
@@ -210,6 +248,12 @@ export function plan(seed: number, options: PlanOptions = {}): Script {
     lastsMs,
     steps,
   }
+}
+
+function membersOf(chance: Chance, { isSmall, least = 0 }: Scenario): number {
+  const isLarge = isSmall !== true && chance.share() < LARGE_SHARE
+  const [fewest, most] = isLarge ? LARGE_MEMBERS : USUAL_MEMBERS
+  return Math.max(least, fewest + chance.upTo(most - fewest + 1))
 }
 
 function planSteps(

@@ -1,10 +1,10 @@
 // Many simulated groups with the fake engine, some with the real one: `npm run sim -- --seed N` shows one of them.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { play } from './play.ts'
+import { HEAL_MS_P99, play } from './play.ts'
 import { purely } from './purity.ts'
 import type { Played } from './report.ts'
-import { reportOf } from './report.ts'
+import { healsOf, quantile, reportOf } from './report.ts'
 import { plan } from './script.ts'
 import type { EngineKind } from './cast.ts'
 
@@ -26,6 +26,8 @@ async function playAll(from: number, count: number, engine: EngineKind): Promise
   }
   for (const line of reportOf(played)) console.log(line)
   assert.equal(failures, [])
+  const healMs = quantile(healsOf(played), 0.99) ?? 0
+  assert.ok(healMs <= HEAL_MS_P99, `together after ${healMs} ms`)
 }
 
 test(`${FAKE_SEEDS} groups with the fake engine`, () => playAll(1, FAKE_SEEDS, 'fake'))

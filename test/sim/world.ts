@@ -41,11 +41,10 @@ export function makeWorld({ seed, engine = 'real', trace }: WorldOptions): World
     ghosts: [],
     watchers: [],
     syncEveryMs: 30_000,
-    makeEngine: (own) => {
+    makeEngine: (own, made = primitives) => {
       const random = (length: number): Bytes => own.bytes(length)
-      return engine === 'real'
-        ? makeMlsEngine({ primitives, random })
-        : makeFakeEngine({ primitives, random })
+      const parts = { primitives: made, random }
+      return engine === 'real' ? makeMlsEngine(parts) : makeFakeEngine(parts)
     },
     note: (text) => trace?.(`${(timeline.elapsedMs / 1_000).toFixed(3).padStart(10)} ${text}`),
   }
