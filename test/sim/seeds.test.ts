@@ -41,6 +41,8 @@ async function playAll(from: number, count: number, engine: EngineKind): Promise
   for (const line of reportOf(played)) console.log(line)
   for (const [why, seeds] of known) console.log(`skipped: ${why}: seeds ${seeds.join(' ')}`)
   assert.equal(news, [])
+  // Of fewer runs one in a hundred is the slowest of all.
+  if (count < 100) return
   const healMs = quantile(healsOf(played), 0.99) ?? 0
   assert.ok(healMs <= HEAL_MS_P99, `together after ${healMs} ms`)
 }
