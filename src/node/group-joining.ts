@@ -91,8 +91,8 @@ export class GroupJoining {
     const { groupId } = joinPackage
     const known = this.#parts.get(groupId)
     const isMember = known?.state.phase === 'member'
-    if (known !== undefined && isMember) {
-      // A group that we are in is joined anew only where our membership is over, or our branch has lost.
+    if (known !== undefined) {
+      // Only a later membership, or the same on another branch, is joined by: an old package leads nowhere.
       const read = readJoinPackage(this.#parts.kit, joinPackage)
       if (!read.ok || !isWayIn(known.state, read.value.record)) return undefined
     }

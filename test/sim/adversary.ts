@@ -27,7 +27,7 @@ import type { Tables } from './sim-store.ts'
 import { restoreStolen } from './hoarder.ts'
 
 /** Frames of one flood: more than may wait of one author, fewer than may wait of all. */
-const FLOOD = 40
+const FLOOD = 24
 /** Commits of which the one with the smallest id is published. */
 const GROUND = 16
 /** Share of the boxes of a bad path that do not open. */

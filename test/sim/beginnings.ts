@@ -49,7 +49,7 @@ export async function joinBy(
   const read = readJoinPackage(kit, p)
   if (!read.ok) throw new Violation('welcome safety', `${name} is given no way in: ${read.code}`)
   const { record } = read.value
-  if (known?.phase === 'member' && !isWayIn(known, record)) return undefined
+  if (known !== undefined && !isWayIn(known, record)) return undefined
   const own = record.adds.find((add) => add.member.peer === member.peer)
   const keyPackage = own && keyPackages.get(formatHex(own.keyPackageRef))
   const { trees } = member.world.ledger

@@ -13,7 +13,8 @@ for (const mutant of MUTANTS) {
   test(`found: ${mutant.name}`, async () => {
     const playMutant = await loadMutant(mutant)
     for (let seed = 1; seed <= SEEDS_MAX; seed++) {
-      const script = plan(seed, { scenario: mutant.scenario })
+      const { scenario, members } = mutant
+      const script = plan(seed, { scenario, ...(members !== undefined && { members }) })
       const { violation } = await playMutant(script, MUTANT_OPTIONS)
       if (violation === undefined || !mutant.breaks.test(violation.invariant)) continue
       // What the rule's keepers break as well shows nothing.
