@@ -13,7 +13,6 @@ import type { KadDHT, KadDHTInit } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
 import { ping } from '@libp2p/ping'
 import type { Ping } from '@libp2p/ping'
-import { yamux } from '@libp2p/yamux'
 import type { Libp2pOptions } from 'libp2p'
 import { isPublic } from './addresses.ts'
 import type { HostDatastore } from './datastore.ts'
@@ -29,6 +28,7 @@ import {
   WRITE_BUFFER_BYTES_MAX,
 } from './stream-limits.ts'
 import type { Components, TransportFactory } from './transports.ts'
+import { sparingYamux } from './yamux-windows.ts'
 
 /** How long an answer to whether this node is public holds. */
 const PUBLIC_MS = 1_000
@@ -104,9 +104,11 @@ export async function makeLibp2pOptions(
     transports,
     connectionEncrypters: [noise()],
     streamMuxers: [
-      yamux({
+      sparingYamux({
         maxInboundStreams: STREAMS_MAX,
         maxOutboundStreams: STREAMS_MAX,
+        // Those that come before the upgrade is through: a few together are no flood.
+        maxEarlyStreams: STREAMS_MAX,
         streamOptions: {
           maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX,
           maxReadBufferLength: READ_BUFFER_BYTES_MAX,
