@@ -21,6 +21,7 @@ import type { AddressPolicy } from './gater.ts'
 import type { HostOptions, RecordKind } from './options.ts'
 import { makePacedWalk } from './paced-walk.ts'
 import { makeGossipsub } from './pubsub.ts'
+import { sparingMerges } from './sparing-merges.ts'
 import {
   READ_BUFFER_BYTES_MAX,
   STREAMS_MAX,
@@ -138,6 +139,7 @@ export async function makeLibp2pOptions(
     services: {
       parts: (components) => {
         components.randomWalk.walk = makePacedWalk(components)
+        sparingMerges(components.peerStore)
         return { of: components } // in a box: libp2p starts its services, and must not meet itself
       },
       identify: identify({ maxMessageSize: IDENTIFY_BYTES_MAX }),
