@@ -33,7 +33,8 @@ const nodes = new Map<number, MeshNode>()
 const loose: string[] = []
 
 function tell(report: Report): void {
-  if (process.connected) process.send?.(report)
+  // A bench that was ended meanwhile hears nothing any more.
+  if (process.connected) process.send?.(report, undefined, undefined, () => undefined)
 }
 
 async function obey({ node, call, args }: Order): Promise<unknown> {
