@@ -13,7 +13,6 @@ import type { KadDHT, KadDHTInit } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
 import { ping } from '@libp2p/ping'
 import type { Ping } from '@libp2p/ping'
-import { yamux } from '@libp2p/yamux'
 import type { Libp2pOptions } from 'libp2p'
 import { isPublic } from './addresses.ts'
 import type { HostDatastore } from './datastore.ts'
@@ -22,6 +21,7 @@ import type { AddressPolicy } from './gater.ts'
 import type { HostOptions, RecordKind } from './options.ts'
 import { makePacedWalk } from './paced-walk.ts'
 import { makeGossipsub } from './pubsub.ts'
+import { sparingMerges } from './sparing-merges.ts'
 import {
   READ_BUFFER_BYTES_MAX,
   STREAMS_MAX,
@@ -29,6 +29,7 @@ import {
   WRITE_BUFFER_BYTES_MAX,
 } from './stream-limits.ts'
 import type { Components, TransportFactory } from './transports.ts'
+import { sparingYamux } from './yamux-windows.ts'
 
 /** How long an answer to whether this node is public holds. */
 const PUBLIC_MS = 1_000
@@ -104,9 +105,11 @@ export async function makeLibp2pOptions(
     transports,
     connectionEncrypters: [noise()],
     streamMuxers: [
-      yamux({
+      sparingYamux({
         maxInboundStreams: STREAMS_MAX,
         maxOutboundStreams: STREAMS_MAX,
+        // Those that come before the upgrade is through: a few together are no flood.
+        maxEarlyStreams: STREAMS_MAX,
         streamOptions: {
           maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX,
           maxReadBufferLength: READ_BUFFER_BYTES_MAX,
@@ -136,6 +139,7 @@ export async function makeLibp2pOptions(
     services: {
       parts: (components) => {
         components.randomWalk.walk = makePacedWalk(components)
+        sparingMerges(components.peerStore)
         return { of: components } // in a box: libp2p starts its services, and must not meet itself
       },
       identify: identify({ maxMessageSize: IDENTIFY_BYTES_MAX }),

@@ -2,7 +2,7 @@
 // libp2p's own asks again as soon as an answer is there: with no peers that never lets the process breathe, and
 // in a small network without relays it asks the same few peers all day.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { PeerInfo } from '@libp2p/interface'
+import type { PeerInfo, PeerRouting } from '@libp2p/interface'
 import { listenable } from './signals.ts'
 import type { Components } from './transports.ts'
 import type { AbortOptions } from './types.ts'
@@ -28,10 +28,33 @@ export function makePacedWalk(
       const within = listenable(signal === undefined ? timeout : AbortSignal.any([signal, timeout]))
       const key = crypto.getRandomValues(new Uint8Array(KEY_BYTES))
       try {
-        yield* components.peerRouting.getClosestPeers(key, { signal: within })
+        yield* closest(components, key, within)
       } catch {
         signal?.throwIfAborted() // a query that failed is followed by the next
       }
+    }
+  }
+}
+
+/** The router's parts that its interface leaves out. */
+interface RouterParts {
+  readonly routers: readonly PeerRouting[]
+}
+
+/**
+ * Asks the routers themselves. libp2p looks up each peer that they name without addresses, by one more query each;
+ * but they name whom they have just talked to, so the peer store has the addresses.
+ */
+async function* closest(
+  { peerRouting, peerStore }: Components,
+  key: Uint8Array,
+  signal: AbortSignal,
+): AsyncGenerator<PeerInfo> {
+  const { routers } = peerRouting as typeof peerRouting & RouterParts
+  for (const router of routers) {
+    for await (const peer of router.getClosestPeers(key, { signal })) {
+      const isKnown = peer.multiaddrs.length > 0
+      yield isKnown ? peer : await peerStore.getInfo(peer.id, { signal }).catch(() => peer)
     }
   }
 }

@@ -20,6 +20,15 @@ const TOPIC_MESSAGE_BYTES_MAX: number = 512 * 1024
 const OUTBOUND_BUFFER_BYTES_MAX: number = 8 * 1024 * 1024
 const MESSAGE_ID_BYTES = 20
 const SAME_IP_PEERS_MAX = 50
+/**
+ * Neighbours in the mesh of a topic. A frame travels along every link of it, and over most in both directions: with
+ * the library's 6 to 12 each node was sent each frame ten times. Syncs bring what a mesh loses.
+ */
+const MESH = { D: 4, Dlo: 3, Dhi: 6, Dscore: 3, Dout: 2 }
+
+/** A message smaller than this costs less than telling all neighbours that it is not wanted again. */
+const IDONTWANT_BYTES_MIN: number = 16 * 1024
+
 /** What one RPC of a neighbour may carry. */
 const RPC_LIMITS = {
   maxSubscriptions: 512,
@@ -50,6 +59,8 @@ export function makeGossipsub(): Service {
     ignoreDuplicatePublishError: true,
     floodPublish: false,
     doPX: false,
+    ...MESH,
+    idontwantMinDataSize: IDONTWANT_BYTES_MIN,
     fallbackToFloodsub: false,
     maxInboundDataLength: TOPIC_MESSAGE_BYTES_MAX,
     maxOutboundBufferSize: OUTBOUND_BUFFER_BYTES_MAX,

@@ -9,6 +9,7 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { ConclaveError } from '../../protocols/base/errors.ts'
 import { STREAMS_MAX, STREAM_WINDOW_BYTES_MAX } from './stream-limits.ts'
 import { withOwnMuxer } from './quic-muxer.ts'
+import { gatheringWrites } from './tcp-gathering.ts'
 
 /** Names of the transports that come with the program. */
 export const TRANSPORT_NAMES = ['tcp', 'ws', 'webrtc-direct', 'webrtc', 'quic', 'memory'] as const
@@ -117,7 +118,7 @@ interface QuicPackage {
 async function factoryOf(name: TransportName): Promise<TransportFactory> {
   switch (name) {
     case 'tcp':
-      return tcp()
+      return (components) => gatheringWrites(tcp()(components))
     case 'ws':
       return webSockets()
     case 'memory':

@@ -205,7 +205,11 @@ function makeSink(
       await Promise.all(frames.map((frame) => takeFrame(group, primitives, frame, latest)))
     },
     records: (entries) => group.dispatch({ kind: 'recordsHeard', entries }),
-    acks: (acks, proofs) => group.dispatch({ kind: 'acksHeard', acks, proofs }),
+    async acks(acks, proofs) {
+      const others = notHeld(group, acks)
+      if (others.length + proofs.length === 0) return
+      await group.dispatch({ kind: 'acksHeard', acks: others, proofs })
+    },
     peerAt: (removal) => {
       if (isOut(group, removal)) group.tell({ kind: 'removalHeard', peer, removal })
     },
@@ -216,6 +220,13 @@ function makeSink(
     },
     body: (commitId, body) => group.dispatch({ kind: 'bodyHeard', commitId, body }),
   }
+}
+
+/** Without the acks that are the newest here already: a sync brings one of each member, and each would be verified. */
+function notHeld({ state }: RunningGroup, acks: readonly Bytes[]): Bytes[] {
+  const textOf = (ack: Bytes): string => Buffer.from(ack).toString('latin1')
+  const held = new Set([...state.acks.values()].map(textOf))
+  return acks.filter((ack) => !held.has(textOf(ack)))
 }
 
 async function takeFrame(
