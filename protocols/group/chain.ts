@@ -10,6 +10,9 @@ import type { CommitId, CommitRecord, GroupId, MemberRef, RecordEntry, View } fr
 import { RECORDS_MAX } from './types.ts'
 import { genesisView, viewAfter } from './view.ts'
 
+/** Whether a commit could not be followed here; `closed`: nor did anybody show the way into it. */
+export type Failed = boolean | 'closed'
+
 /** A valid record in its place. */
 export interface ChainNode {
   readonly record: CommitRecord
@@ -17,8 +20,8 @@ export interface ChainNode {
   readonly view: View
   /** Its sealed commit is at hand, or not needed: it leads to where this member came in. */
   readonly hasBody: boolean
-  /** This member could not follow it: it is never selected. */
-  readonly failed: boolean
+  /** This member could not follow it: it is selected only for what others have done with it. */
+  readonly failed: Failed
 }
 
 /** All valid records that hang on the base: genesis, or, until the records before it came, the commit joined by. */
@@ -160,8 +163,8 @@ function nextOf(chain: Chain): Growing {
 }
 
 /** The chain with one node's failure noted: neither it nor what hangs on it is ever selected. */
-export function markFailed(chain: Chain, id: CommitId): Chain {
-  return replace(chain, { ...nodeOf(chain, id), failed: true })
+export function markFailed(chain: Chain, id: CommitId, failed: Failed = true): Chain {
+  return replace(chain, { ...nodeOf(chain, id), failed })
 }
 
 /** The chain with all before a commit, and itself, noted as followed: a member that joined by it needs them no more. */

@@ -3,11 +3,11 @@
 import { invariant } from '../base/errors.ts'
 import { toTimeMs } from '../base/time.ts'
 import { adopt, listenTo } from './adoption.ts'
-import { markFollowed, nodeOf, wasMemberAt } from './chain.ts'
+import { markFailed, markFollowed, nodeOf, pathTo, wasMemberAt } from './chain.ts'
 import { recordCommit } from './commits.ts'
 import type { Job, JobResult } from './jobs.ts'
 import { noteAbsence } from './messages.ts'
-import { selectTip } from './selection.ts'
+import { hasMajority, selectTip } from './selection.ts'
 import type { GroupEvent, GroupState } from './state.ts'
 import type { GroupTurn } from './turn.ts'
 import { INFO_GENERATIONS_MAX, RESYNC_RETRY_MS, RESYNC_SPREAD_MS } from './types.ts'
@@ -16,6 +16,8 @@ import { isMember } from './view.ts'
 
 /** Members that come back at the same time draw from a wider span after each attempt, up to this many times it. */
 const SPREAD_TIMES_MAX = 16
+/** So often is asked for a way into what failed here and somebody else followed. */
+const CLOSED_AFTER = 3
 
 /**
  * What is to be done to enter an epoch from outside: at first to wait, for whoever else comes back; then to ask for its
@@ -41,10 +43,29 @@ export function resyncJob(turn: GroupTurn, to: CommitId, waitMs: number): Job | 
     return { kind: 'resync', parent: to, info, groupInfoHash, nowMs }
   }
   if (nowMs >= comingBack.dueAt) {
+    if (comingBack.attempts >= CLOSED_AFTER && closeFailed(turn, to)) return undefined
     askAgain(turn, comingBack.attempts)
     turn.ask({ kind: 'wantInfo', commitId: to })
   }
   return undefined
+}
+
+/** Nobody shows the way into a commit that failed here: it is not waited for until most others are beyond it. */
+function closeFailed(turn: GroupTurn, to: CommitId): boolean {
+  const path = [...pathTo(turn.state.chain, to)]
+  const failed = path.filter((id) => nodeOf(turn.state.chain, id).failed === true)
+  const closed = failed.filter((id) => !hasMajority(turn.state.chain, turn.state.votes, id))
+  for (const commitId of closed) {
+    const chain = markFailed(turn.state.chain, commitId, 'closed')
+    turn.change({ chain })
+    const { entry } = nodeOf(chain, commitId)
+    turn.ask({ kind: 'saveRecord', commitId, entry, failed: 'closed' })
+  }
+  if (closed.length === 0) return false
+  const { comingBack: _, ...volatile } = turn.state.volatile
+  turn.change({ volatile })
+  turn.ask({ kind: 'wantSync' })
+  return true
 }
 
 function spread(turn: GroupTurn, attempts: number): number {

@@ -124,8 +124,17 @@ export function hasMajorityAt(chain: Chain, votes: Votes, at: CommitId, id: Comm
 /** A commit that is not here, or was not understood here, counts all the same once most of the others have it. */
 function isAvailable(chain: Chain, votes: Votes, id: CommitId): boolean {
   const { hasBody, failed } = nodeOf(chain, id)
-  if (hasBody && !failed) return true
-  return hasMajority(chain, votes, id) || (!failed && hasRest(chain, votes, id))
+  if (hasBody && failed === false) return true
+  if (hasMajority(chain, votes, id)) return true
+  return failed === true ? hasFollower(chain, votes, id) : !failed && hasRest(chain, votes, id)
+}
+
+/** True if somebody else than its author has followed a commit, who may show the way into it. */
+function hasFollower(chain: Chain, votes: Votes, id: CommitId): boolean {
+  const { author } = nodeOf(chain, id).record
+  return targetsOf(chain, votes).some(
+    ({ path, voters }) => path.has(id) && [...voters.keys()].some((peer) => peer !== author.peer),
+  )
 }
 
 /** True of a removal of half of a roster or less that all who remain voted for, or for what hangs on it. */

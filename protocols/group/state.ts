@@ -3,7 +3,7 @@ import type { Bytes } from '../base/bytes.ts'
 import type { ErrorCode } from '../base/error-codes.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { TimeMs } from '../base/time.ts'
-import type { Chain } from './chain.ts'
+import type { Chain, Failed } from './chain.ts'
 import type { Job, JobResult } from './jobs.ts'
 import type { Generation } from './keys.ts'
 import type { Votes } from './selection.ts'
@@ -321,7 +321,7 @@ export type SaveEffect =
       readonly kind: 'saveRecord'
       readonly commitId: CommitId
       readonly entry: RecordEntry
-      readonly failed: boolean
+      readonly failed: Failed
     }
   | { readonly kind: 'saveEpoch'; readonly commitId: CommitId; readonly epoch: HeldEpoch }
   | { readonly kind: 'saveSnapshot'; readonly commitId: CommitId; readonly snapshot: Bytes }

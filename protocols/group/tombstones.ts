@@ -1,7 +1,6 @@
 // Removals on other branches: a removal anywhere is one everywhere (spec.md §4.7). Floor 0, pure.
 import { equalBytes } from '../base/bytes.ts'
 import type { PeerId } from '../base/ids.ts'
-import { toTimeMs } from '../base/time.ts'
 import { isVoidedBy } from './access.ts'
 import { endMembership } from './adoption.ts'
 import { forkPoint, leadsTo, nodeOf } from './chain.ts'
@@ -13,7 +12,6 @@ import { hasMajorityAt, standingOf } from './selection.ts'
 import { verifyLeave } from './signed-notes.ts'
 import type { PendingLeave } from './state.ts'
 import type { GroupTurn } from './turn.ts'
-import { BODY_WAIT_MS } from './types.ts'
 import type { CommitId, MemberRef, RecordRemove } from './types.ts'
 
 /** Notes whom another branch removed and this one did not; ends the own membership where everybody will agree on it. */
@@ -47,9 +45,7 @@ export function reviewTombstones(turn: GroupTurn): void {
       }
       const known = turn.state.leaves.get(peer)
       const isKnown = known !== undefined && equalBytes(known.bytes, cited.bytes)
-      // Its sealed commit may still be on its way.
-      const awaitedMs = !node.failed && leadsTo(chain, tip, id) ? BODY_WAIT_MS : 0
-      const heardAt = isKnown ? known.heardAt : toTimeMs(turn.nowMs + awaitedMs)
+      const heardAt = isKnown ? known.heardAt : turn.nowMs
       if (!next.has(peer)) next.set(peer, { bytes: cited.bytes, heardAt, gen, kind: cited.kind })
     }
   }

@@ -12,7 +12,7 @@ import {
   markFollowed,
   thaw,
 } from '../../protocols/group/chain.ts'
-import type { Chain } from '../../protocols/group/chain.ts'
+import type { Chain, Failed } from '../../protocols/group/chain.ts'
 import { decodeRecord } from '../../protocols/group/commit-record.ts'
 import { FRESH } from '../../protocols/group/founding.ts'
 import { decodeEntry } from '../../protocols/group/frame.ts'
@@ -285,7 +285,7 @@ async function loadChain(store: Store, primitives: Primitives, groupId: GroupId)
     if (!entry.ok) throw damaged(groupId)
     const record = decodeRecord(entry.value.record)
     if (!record.ok) throw damaged(groupId)
-    const one = { record: record.value, entry: entry.value, failed: failed === true }
+    const one = { record: record.value, entry: entry.value, failed: failed as Failed }
     return [key as CommitId, one] as const
   })
   const first = records.get(base)
@@ -303,7 +303,7 @@ async function loadChain(store: Store, primitives: Primitives, groupId: GroupId)
   for (const { record, entry, failed } of rest) {
     const grown = admit(primitives, chain, record, entry, groupId)
     if (!grown.ok) throw damaged(groupId)
-    chain = failed ? markFailed(grown.value, record.commitId) : grown.value
+    chain = failed === false ? grown.value : markFailed(grown.value, record.commitId, failed)
   }
   freeze(chain)
   return chain

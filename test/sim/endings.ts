@@ -144,6 +144,7 @@ function selectAgain(world: World, member: Member, chance: Chance): string {
     proofs: new Map(),
     held: new Map(),
     checkpoints: new Map(),
+    owed: [],
     volatile: FRESH,
   }
   const { nowMs } = world.timeline

@@ -110,8 +110,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'what failed here is never followed, whoever followed it',
     file: 'protocols/group/selection.ts',
-    from: 'return hasMajority(chain, votes, id) || (!failed && hasRest(chain, votes, id))',
-    to: 'return false',
+    from: 'if (hasMajority(chain, votes, id)) return true',
+    to: 'if (failed !== false) return false',
     scenario: 'liars',
     breaks: /convergence/,
   },
