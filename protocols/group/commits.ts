@@ -442,9 +442,14 @@ export function takeLeave(turn: GroupTurn, bytes: Bytes, author: MemberRef): voi
   turn.change({ leaves: new Map(turn.state.leaves).set(author.peer, pending) })
 }
 
-/** Forgets the Leaves of those who are gone. */
+/** Forgets the Leaves of those who are gone, or are the last admin of others. */
 export function reviewLeaves(turn: GroupTurn): void {
   const { leaves } = turn.state
-  const left = [...leaves].filter(([peer, { gen }]) => turn.view.roster.get(peer) === gen)
+  const { roster, policy } = turn.view
+  const isLast = (peer: PeerId): boolean =>
+    roster.size > 1 && policy.admins.every((admin) => admin.peer === peer)
+  const left = [...leaves].filter(
+    ([peer, { gen, kind }]) => roster.get(peer) === gen && !(kind === 'leave' && isLast(peer)),
+  )
   if (left.length !== leaves.size) turn.change({ leaves: new Map(left) })
 }

@@ -39,6 +39,7 @@ export const FRESH: Volatile = {
   catchUpUntil: 0,
   holdUntil: 0,
   steppedAt: 0,
+  loadedAt: 0,
   handing: [],
   history: new Map(),
   asked: new Map(),

@@ -51,7 +51,8 @@ export function reachBack(turn: GroupTurn): void {
     equalBytes(found.entry.record, own.record) &&
     [...chain.nodes.keys()].every((id) => whole.nodes.has(id))
   if (isWhole) {
-    for (const [id, { failed }] of chain.nodes) if (failed !== false) whole = markFailed(whole, id, failed)
+    for (const [id, { failed }] of chain.nodes)
+      if (failed !== false) whole = markFailed(whole, id, failed)
     whole = markFollowed(whole, chain.base)
   }
   freeze(whole)

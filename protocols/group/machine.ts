@@ -86,7 +86,7 @@ export function makeGroupMachine(kit: GroupKit): GroupMachine {
 function take(turn: GroupTurn, event: GroupEvent): void {
   switch (event.kind) {
     case 'loaded':
-      turn.note({ catchUpUntil: turn.nowMs + CATCH_UP_MS })
+      turn.note({ catchUpUntil: turn.nowMs + CATCH_UP_MS, loadedAt: turn.nowMs })
       if (event.regressed && turn.isActive()) skipUsed(turn)
       turn.ask({ kind: 'wantSync' })
       return
@@ -216,6 +216,24 @@ function takeLeaveAsked(turn: GroupTurn): void {
   turn.ask({ kind: 'changed' })
 }
 
+/**
+ * Where all others leave as well there is nobody to wait for. And where other admins have left first, this one cannot:
+ * it is a member again.
+ */
+function reviewLeaving(turn: GroupTurn): void {
+  const { phase, self, leaves } = turn.state
+  if (phase !== 'leaving') return
+  const { roster, policy } = turn.view
+  const isOver = [...roster.keys()].every(
+    (peer) => peer === self.peer || leaves.get(peer)?.kind === 'leave',
+  )
+  if (isOver) endMembership(turn, 'left')
+  else if (policy.admins.length === 1 && isAdmin(policy, self)) {
+    turn.change({ phase: 'member' })
+    turn.ask({ kind: 'changed' })
+  }
+}
+
 function takeFrame(turn: GroupTurn, event: Extract<GroupEvent, { kind: 'frameHeard' }>): void {
   const { frameId, hour, frame, content } = event
   // Where there is no room the frame is not kept at all, so that a later sync brings it again.
@@ -298,8 +316,9 @@ function settle(turn: GroupTurn): void {
     return
   }
   reviewSettled(turn)
-  reviewLeaves(turn)
-  reviewTombstones(turn)
+  reviewLeaving(turn)
+  if (turn.isActive()) reviewLeaves(turn)
+  if (turn.isActive()) reviewTombstones(turn)
   if (turn.isActive()) reviewOwnAddition(turn)
   if (!turn.isActive()) return
   startJob(turn) // may move the tip to an epoch that is held

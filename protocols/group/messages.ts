@@ -322,8 +322,10 @@ export function expireMessages(turn: GroupTurn): void {
       release(turn, order, true)
     }
   }
-  const { waiting } = turn.state
-  const old = [...waiting.values()].filter(({ heardAt }) => turn.nowMs - heardAt >= PENDING_MS)
+  const { waiting, volatile } = turn.state
+  // While the node was off nothing could come that they wait for.
+  const sinceOf = ({ heardAt }: Waiting): number => Math.max(heardAt, volatile.loadedAt)
+  const old = [...waiting.values()].filter((one) => turn.nowMs - sinceOf(one) >= PENDING_MS)
   if (old.length === 0) return
   const left = new Map(waiting)
   for (const { frameId } of old) {
@@ -340,6 +342,9 @@ export function messagesDueAt(state: GroupState): number {
     const [first] = order.held
     if (first !== undefined) dueAt = Math.min(dueAt, first.receivedAt + gapWaitOf(order))
   }
-  for (const { heardAt } of state.waiting.values()) dueAt = Math.min(dueAt, heardAt + PENDING_MS)
+  const { waiting, volatile } = state
+  for (const { heardAt } of waiting.values()) {
+    dueAt = Math.min(dueAt, Math.max(heardAt, volatile.loadedAt) + PENDING_MS)
+  }
   return dueAt
 }

@@ -234,6 +234,8 @@ export interface GroupState {
 export interface Volatile {
   /** When the last step was: what was due then was looked at. */
   readonly steppedAt: number
+  /** When the node took the group up; 0 if it began here. */
+  readonly loadedAt: number
   /** The engine job under way; there is one at most. */
   readonly job?: Job
   readonly orphans: readonly Orphan[]

@@ -15,7 +15,8 @@ const NONE: ReadonlySet<CommitId> = new Set()
  *
  * A removal voids what the removed made beside it, that is neither before nor after it, where more than half of the
  * members at the fork voted for the removal's branch; or else where its author outranks the removed in the policy at
- * the fork, unless it was itself removed there by a removal that has more than half.
+ * the fork, unless more than half voted for what the removed made, or the author was itself removed there by a removal
+ * that has more than half.
  */
 export function findVoid(chain: Chain, weigh: Weigh): ReadonlySet<CommitId> {
   if (chain.forks.length === 0 || chain.removals.length === 0) return NONE
@@ -29,7 +30,7 @@ export function findVoid(chain: Chain, weigh: Weigh): ReadonlySet<CommitId> {
         const isVoid =
           demanded === 'majority'
             ? hasMajority(chain, weigh, removal, made)
-            : isOutranked(chain, removal, made)
+            : isOutranked(chain, weigh, removal, made)
         if (isVoid) voidBranch(chain, voided, made.record.commitId)
       }
     }
@@ -67,9 +68,12 @@ function hasMajority(chain: Chain, weigh: Weigh, removal: ChainNode, made: Chain
   return 2 * weigh(at, commitId) > nodeOf(chain, at).view.roster.size
 }
 
-function isOutranked(chain: Chain, { record }: ChainNode, made: ChainNode): boolean {
-  const at = forkPoint(chain, record.commitId, made.record.commitId)
-  return outranks(nodeOf(chain, at).view.policy, record.author, made.record.author)
+function isOutranked(chain: Chain, weigh: Weigh, { record }: ChainNode, made: ChainNode): boolean {
+  const { commitId, author } = made.record
+  const at = forkPoint(chain, record.commitId, commitId)
+  const { policy, roster } = nodeOf(chain, at).view
+  // Secrets of what comes before a final commit are gone: nobody could go back there.
+  return outranks(policy, record.author, author) && 2 * weigh(at, commitId) <= roster.size
 }
 
 function voidBranch(chain: Chain, voided: Set<CommitId>, from: CommitId): void {

@@ -139,7 +139,9 @@ test('who is no member says and changes nothing', async () => {
       codeOf(() => step(out, rekey)),
       'GROUP_NOT_MEMBER',
     )
-    assert.is(step(out, { kind: 'leaveAsked' })[0].phase, phase)
+    // Nobody is there who could execute its Leave.
+    const then = phase === 'leaving' ? 'left' : phase
+    assert.is(step(out, { kind: 'leaveAsked' })[0].phase, then)
   }
 })
 

@@ -174,12 +174,16 @@ export function selections(): unknown[] {
     expelled()
       .grow('a2', 'a', 'dave')
       .vote('dave', 'a2')
-      .vote('erin', 'a2')
-      .vote('bob', 'a2')
-      .selects('and with votes: rank decides while the removal has no majority', 'b removes', [
+      .selects('and with some votes: rank decides while neither has a majority', 'b removes', [
         'a',
         'a2',
       ]),
+    expelled()
+      .grow('a2', 'a', 'dave')
+      .vote('dave', 'a2')
+      .vote('erin', 'a2')
+      .vote('bob', 'a2')
+      .selects('but not what most voted for', 'a2'),
     one()
       .grow('a', 'root', 'carol')
       .grow('removes', 'a', 'alice', { removes: ['carol'] })
