@@ -53,7 +53,7 @@ export function reachBack(turn: GroupTurn): void {
   if (isWhole) {
     for (const [id, { failed }] of chain.nodes)
       if (failed !== false) whole = markFailed(whole, id, failed)
-    whole = markFollowed(whole, chain.base)
+    whole = markFollowed(markFollowed(whole, chain.base), state.since)
   }
   freeze(whole)
   if (!isWhole) return

@@ -48,12 +48,12 @@ import { reviewStrays } from './strays.ts'
 import { reviewSettled } from './settled.ts'
 import { signLeave, verifyLeave } from './signed-notes.ts'
 import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
-import { reviewOwnAddition, reviewTombstones, takeRemovalHeard } from './tombstones.ts'
+import { reviewOut, reviewTombstones, takeRemovalHeard } from './tombstones.ts'
 import { GroupTurn } from './turn.ts'
 import { judge } from './validation.ts'
 import type { Judgement } from './validation.ts'
 import type { GroupKit } from './turn.ts'
-import { CATCH_UP_MS, INTENTS_MAX, REGRESSION_SKIP } from './types.ts'
+import { CATCH_UP_MS, INTENTS_MAX, OUT_MS, REGRESSION_SKIP } from './types.ts'
 import type { FrameContent } from './types.ts'
 import { takeAck, takeProof } from './votes.ts'
 
@@ -319,7 +319,7 @@ function settle(turn: GroupTurn): void {
   reviewLeaving(turn)
   if (turn.isActive()) reviewLeaves(turn)
   if (turn.isActive()) reviewTombstones(turn)
-  if (turn.isActive()) reviewOwnAddition(turn)
+  if (turn.isActive()) reviewOut(turn)
   if (!turn.isActive()) return
   startJob(turn) // may move the tip to an epoch that is held
   reviewIntents(turn)
@@ -374,6 +374,7 @@ function wakeAt(kit: GroupKit, state: GroupState): number {
     epochsDueAt(kit, state),
     volatile.ackDue?.at ?? Number.POSITIVE_INFINITY,
     volatile.comingBack?.dueAt ?? Number.POSITIVE_INFINITY,
+    volatile.outSince === undefined ? Number.POSITIVE_INFINITY : volatile.outSince + OUT_MS,
     ...[...volatile.strays.values()].map(({ dueAt }) => dueAt),
     ...openIntents(state).map(({ dueAt = 0 }) => dueAt),
     ...welcomes.map(({ dueAt }) => dueAt),

@@ -259,6 +259,8 @@ export interface Volatile {
   readonly asked: ReadonlyMap<FrameId, Asked>
   /** Members that say so, by serving no more than the record that removed this one. */
   readonly deniedBy: ReadonlyMap<PeerId, CommitId>
+  /** Since when this member is out as far as it knows, by what may still be outvoted. */
+  readonly outSince?: TimeMs
   /** Noted by admins. */
   readonly strays: ReadonlyMap<PeerId, Stray>
 }

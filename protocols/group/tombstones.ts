@@ -12,18 +12,22 @@ import { hasMajorityAt, standingOf } from './selection.ts'
 import { verifyLeave } from './signed-notes.ts'
 import type { PendingLeave } from './state.ts'
 import type { GroupTurn } from './turn.ts'
+import { OUT_MS } from './types.ts'
 import type { CommitId, MemberRef, RecordRemove } from './types.ts'
 
-/** Notes whom another branch removed and this one did not; ends the own membership where everybody will agree on it. */
+/** Notes whom another branch removed and this one did not; and the own removal, where everybody will agree on it. */
 export function reviewTombstones(turn: GroupTurn): void {
   const { chain, tip, votes } = turn.state
   const { before } = turn
   if (chain === before.chain && tip === before.tip && votes === before.votes) return
+  const { outSince, ...volatile } = turn.state.volatile
+  if (outSince !== undefined) turn.change({ volatile })
   // Where nothing lies beside or after the tip there is nothing to find.
   if (chain.forks.length === 0 && !chain.children.has(tip)) return
   const { roster } = turn.view
   const { voided, tip: selected } = standingOf(chain, votes)
   const next = new Map<PeerId, PendingLeave>()
+  let isOut = isVoidlyAdded(turn)
   for (const [peer, pending] of turn.state.leaves) {
     // What was void when it was noted may have become so since.
     if (pending.kind === 'leave') next.set(peer, pending)
@@ -39,10 +43,7 @@ export function reviewTombstones(turn: GroupTurn): void {
       if (roster.get(peer) !== gen) continue
       const cited = citedBy(turn, node, one)
       if (cited === undefined) continue
-      if (peer === turn.state.self.peer && isAgreed(turn, node, cited.authority)) {
-        endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')
-        return
-      }
+      if (peer === turn.state.self.peer && isAgreed(turn, node, cited.authority)) isOut = true
       const known = turn.state.leaves.get(peer)
       const isKnown = known !== undefined && equalBytes(known.bytes, cited.bytes)
       const heardAt = isKnown ? known.heardAt : turn.nowMs
@@ -60,6 +61,14 @@ export function reviewTombstones(turn: GroupTurn): void {
       return known !== undefined && equalBytes(known.bytes, bytes)
     })
   if (!isSame) turn.change({ leaves: next })
+  if (isOut) turn.note({ outSince: outSince ?? turn.nowMs })
+}
+
+/** Ends the own membership, once it has been over for long enough as far as is known: votes may have been on their way. */
+export function reviewOut(turn: GroupTurn): void {
+  const { outSince } = turn.state.volatile
+  if (outSince === undefined || turn.nowMs - outSince < OUT_MS) return
+  endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')
 }
 
 interface Cited {
@@ -85,13 +94,13 @@ function citedBy(
   return cited.ok ? { kind: 'tombstone', bytes, authority: cited.value.author } : undefined
 }
 
-/** Ends the membership of somebody whom void records alone have added: there is no branch for it to wait for. */
-export function reviewOwnAddition(turn: GroupTurn): void {
-  const { chain, votes, self } = turn.state
+/** True if void records alone have added this member: there is no branch for it to wait for. */
+function isVoidlyAdded({ state }: GroupTurn): boolean {
+  const { chain, votes, self } = state
   const added = chain.known.get(refKey(self)) ?? []
   const { voided, tip } = standingOf(chain, votes)
-  if (added.length === 0 || !added.every((id) => voided.has(id))) return
-  if (!nodeOf(chain, tip).view.roster.has(self.peer)) endMembership(turn, 'removed')
+  if (added.length === 0 || !added.every((id) => voided.has(id))) return false
+  return !nodeOf(chain, tip).view.roster.has(self.peer)
 }
 
 /** True if every branch will follow the removal: it is ranked above the removed, or most at the fork voted for it. */

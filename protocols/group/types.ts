@@ -326,6 +326,8 @@ export const MISSED_WAIT_MS: number = 30 * SECOND_MS
 export const RESYNC_SPREAD_MS: number = 4 * SETTLE_MS
 /** And asks again after this long. */
 export const RESYNC_RETRY_MS: number = 5 * SECOND_MS
+/** What a member knows of its own removal on other branches must last this long, two syncs, before it goes by it. */
+export const OUT_MS: number = 90 * SECOND_MS
 /** A member whose branch lost is invited by another admin after this long at least, twice that at most, doubled each time. */
 export const STRAY_MS: number = MINUTE_MS
 /** So many times: then about every day. */

@@ -143,6 +143,8 @@ class Run {
     network.weather = FAIR
     network.heal()
     for (const member of this.#all) await member.restart()
+    // Whoever is connected again syncs.
+    for (const member of this.#all) if (member.state !== undefined) member.sync.soon()
     const healedAt = timeline.elapsedMs
     let restMs = 0
     while (timeline.elapsedMs - healedAt < SETTLED_MS_MAX + REST_MS && restMs < REST_MS) {
