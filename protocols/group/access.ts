@@ -4,7 +4,7 @@ import type { Primitives } from '../base/primitives.ts'
 import { admit, freeze, leadsTo, nodeOf, removalOf, thaw } from './chain.ts'
 import type { Chain } from './chain.ts'
 import { decodeRecord, verifyRecord } from './commit-record.ts'
-import { refKey, sameRef } from './ids.ts'
+import { refKey, refOfKey, sameRef } from './ids.ts'
 import { standingOf } from './selection.ts'
 import type { GroupState } from './state.ts'
 import { SYNC_IDS_MAX } from './types.ts'
@@ -15,6 +15,14 @@ export type Access = 'everything' | { readonly until: CommitId } | 'denied'
 
 /** Octets of the records that somebody shows to prove that it is a member. */
 const SHOWN_BYTES_MAX = 196_608
+
+/** Whom to ask for what is new: the others of the tip; whoever is alone there, all that ever were members. */
+export function partnersOf({ chain, tip, self }: GroupState): PeerId[] {
+  const isOther = (peer: PeerId): boolean => peer !== self.peer
+  const others = [...nodeOf(chain, tip).view.roster.keys()].filter(isOther)
+  if (others.length > 0) return others
+  return [...new Set([...chain.known.keys()].map((key) => refOfKey(key).peer))].filter(isOther)
+}
 
 /** What a peer may have: a member of any branch that is not void everything, one that is out what shows it that. */
 export function accessOf({ chain, votes, tip, phase }: GroupState, peer: PeerId): Access {

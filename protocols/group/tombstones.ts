@@ -27,7 +27,7 @@ export function reviewTombstones(turn: GroupTurn): void {
   const { roster } = turn.view
   const { voided, tip: selected } = standingOf(chain, votes)
   const next = new Map<PeerId, PendingLeave>()
-  let isOut = isVoidlyAdded(turn)
+  let isRemoved = false
   for (const [peer, pending] of turn.state.leaves) {
     // What was void when it was noted may have become so since.
     if (pending.kind === 'leave') next.set(peer, pending)
@@ -43,7 +43,7 @@ export function reviewTombstones(turn: GroupTurn): void {
       if (roster.get(peer) !== gen) continue
       const cited = citedBy(turn, node, one)
       if (cited === undefined) continue
-      if (peer === turn.state.self.peer && isAgreed(turn, node, cited.authority)) isOut = true
+      if (peer === turn.state.self.peer && isAgreed(turn, node, cited.authority)) isRemoved = true
       const known = turn.state.leaves.get(peer)
       const isKnown = known !== undefined && equalBytes(known.bytes, cited.bytes)
       const heardAt = isKnown ? known.heardAt : turn.nowMs
@@ -61,7 +61,8 @@ export function reviewTombstones(turn: GroupTurn): void {
       return known !== undefined && equalBytes(known.bytes, bytes)
     })
   if (!isSame) turn.change({ leaves: next })
-  if (isOut) turn.note({ outSince: outSince ?? turn.nowMs })
+  const isOut = isRemoved && hasExecutor(turn, turn.state.self.peer, next)
+  if (isOut || isVoidlyAdded(turn)) turn.note({ outSince: outSince ?? turn.nowMs })
 }
 
 /** Ends the own membership, once it has been over for long enough as far as is known: votes may have been on their way. */

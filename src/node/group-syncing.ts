@@ -4,7 +4,7 @@ import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import { HOUR_MS, SECOND_MS } from '../../protocols/base/time.ts'
-import { accessOf, provenBy, recordsToShow } from '../../protocols/group/access.ts'
+import { accessOf, partnersOf, provenBy, recordsToShow } from '../../protocols/group/access.ts'
 import { nodeOf, recordsBeyond } from '../../protocols/group/chain.ts'
 import { reachesBack } from '../../protocols/group/history.ts'
 import { frameIdOf, openFrame, readFrameHead } from '../../protocols/group/frame.ts'
@@ -17,7 +17,6 @@ import type { GroupSync, SyncSink, SyncSource } from '../handlers/group-sync.ts'
 import type { Host } from '../host/types.ts'
 import type { Store } from '../store/types.ts'
 import { GROUP_TABLES } from './group-rows.ts'
-import { othersOf } from './running-group.ts'
 import type { RunningGroup } from './running-group.ts'
 
 /* Implementation constants: ours to tune. */
@@ -124,7 +123,7 @@ export class GroupSyncing {
   }
 
   #near(): PeerId[] {
-    return othersOf(this.#group).filter((peer) => this.#options.host.isConnected(peer))
+    return partnersOf(this.#group.state).filter((peer) => this.#options.host.isConnected(peer))
   }
 
   #schedule(): void {

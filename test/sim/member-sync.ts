@@ -1,7 +1,7 @@
 // Group-sync between simulated members: who asks whom and when as in src/node/group-syncing.ts, in stages between which
 // anything may happen.
 import type { PeerId } from '../../protocols/base/ids.ts'
-import { accessOf, provenBy, recordsToShow } from '../../protocols/group/access.ts'
+import { accessOf, partnersOf, provenBy, recordsToShow } from '../../protocols/group/access.ts'
 import type { Access } from '../../protocols/group/access.ts'
 import { nodeOf, recordsBeyond } from '../../protocols/group/chain.ts'
 import { reachesBack } from '../../protocols/group/history.ts'
@@ -101,8 +101,9 @@ export class MemberSync {
     }
     if (!this.#anyone) return undefined
     this.#anyone = false
-    const { roster } = nodeOf(state.chain, state.tip).view
-    const near = [...roster.keys()].flatMap((peer) => members.get(peer) ?? []).filter(isNear)
+    const near = partnersOf(state)
+      .flatMap((peer) => members.get(peer) ?? [])
+      .filter(isNear)
     return this.#chance.pick(near)
   }
 

@@ -4,6 +4,7 @@ import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Change } from '../../protocols/group/state.ts'
 import { GROUP_TABLES } from '../../src/node/group-rows.ts'
 import { Chance } from './chance.ts'
+import { STRAY_MS } from '../../protocols/group/types.ts'
 import { checkEnd, isSettled, isTogether } from './endings.ts'
 import { SimMember } from './group-node.ts'
 import { Invariants } from './invariants.ts'
@@ -28,7 +29,7 @@ const NAMES = [
 const BEGIN_MS: number = 20 * SECOND_MS
 /** After the end of all faults: how long until all stand on one tip in most runs, in any run, and have nothing left to do. */
 export const HEAL_MS_P99: number = 5 * SECOND_MS
-const HEAL_MS_MAX: number = MINUTE_MS
+const HEAL_MS_MAX: number = 2 * STRAY_MS + 30 * SECOND_MS
 const SETTLED_MS_MAX: number = 3 * MINUTE_MS
 /** How long nothing may change then. */
 const REST_MS: number = 2 * MINUTE_MS
