@@ -51,14 +51,22 @@ class Cast {
   }
 }
 
-test('sides that were apart for more epochs than are held come together, and what was said reaches everybody', async () => {
-  await using cast = new Cast()
+/** Alice founds a group, and Bob and Carol are in it. */
+async function threeInGroup(
+  cast: Cast,
+): Promise<{ alice: GroupNode; carol: GroupNode; groupId: string }> {
   const [alice, bob, carol] = await cast.start('alice', 'bob', 'carol')
   assert.ok(alice && bob && carol)
   for (const node of [bob, carol]) await node.contacts.add(alice.host.peerId)
   const { groupId } = await alice.groups.create('ops')
   const others = [bob.host.peerId, carol.host.peerId]
   await alice.groups.invite(groupId, others, { until: 'joined', timeoutMs: 30_000 })
+  return { alice, carol, groupId }
+}
+
+test('sides that were apart for more epochs than are held come together, and what was said reaches everybody', async () => {
+  await using cast = new Cast()
+  const { carol, groupId } = await threeInGroup(cast)
   await cast.stop('alice', 'bob')
   for (let i = 0; i < APART_EPOCHS; i++) await carol.groups.rekey(groupId)
   await speak(carol, groupId, 'from the side that lost')
@@ -95,12 +103,7 @@ test('sides that were apart for more epochs than are held come together, and wha
 
 test('a branch is heard of from whoever was added on it, though who added it is away', async () => {
   await using cast = new Cast()
-  const [alice, bob, carol] = await cast.start('alice', 'bob', 'carol')
-  assert.ok(alice && bob && carol)
-  for (const node of [bob, carol]) await node.contacts.add(alice.host.peerId)
-  const { groupId } = await alice.groups.create('ops')
-  const others = [bob.host.peerId, carol.host.peerId]
-  await alice.groups.invite(groupId, others, { until: 'joined', timeoutMs: 30_000 })
+  const { alice, carol, groupId } = await threeInGroup(cast)
   await alice.groups.setRole(groupId, carol.host.peerId, 'admin')
   await until('Carol is an admin', async () => {
     const { members } = await carol.groups.info(groupId)
