@@ -4,14 +4,21 @@ import type { Primitives } from '../base/primitives.ts'
 import { admit, freeze, leadsTo, nodeOf, removalOf, thaw } from './chain.ts'
 import type { Chain } from './chain.ts'
 import { decodeRecord, verifyRecord } from './commit-record.ts'
-import { refKey, refOfKey, sameRef } from './ids.ts'
+import { refKey, refOfKey } from './ids.ts'
 import { standingOf } from './selection.ts'
 import type { GroupState } from './state.ts'
 import { SYNC_IDS_MAX } from './types.ts'
 import type { CommitId, CommitRecord, MemberRef, RecordEntry } from './types.ts'
+import { isBeside } from './voiding.ts'
 
-/** What a peer may have: everything; the records up to the one by which it is out; nothing. */
-export type Access = 'everything' | { readonly until: CommitId } | 'denied'
+/** What a peer may have: everything; what shows it that it is out; nothing. */
+export type Access = 'everything' | Farewell | 'denied'
+
+/** The records up to the one by which a peer is out, and those up to void ones that added it. */
+export interface Farewell {
+  readonly until: CommitId
+  readonly addedIn: readonly CommitId[]
+}
 
 /** Octets of the records that somebody shows to prove that it is a member. */
 const SHOWN_BYTES_MAX = 196_608
@@ -31,26 +38,34 @@ export function accessOf({ chain, votes, tip, phase }: GroupState, peer: PeerId)
   if (roster.has(peer)) return 'everything'
   const { voided } = standingOf(chain, votes)
   let until = removalOf(chain, tip, peer)
+  const voidlyAddedIn: CommitId[] = []
   for (let gen = (gone.get(peer) ?? 0) + 1; ; gen++) {
     const addedIn = chain.known.get(refKey({ peer, gen }))
     if (addedIn === undefined) break
     if (addedIn.some((id) => !voided.has(id))) return 'everything'
     for (const id of addedIn) until = voidedBy(chain, voided, id) ?? until
+    voidlyAddedIn.push(...addedIn)
   }
-  return until === undefined ? 'denied' : { until }
+  return until === undefined ? 'denied' : { until, addedIn: voidlyAddedIn }
 }
 
-/** The first removal that made a record void: of the author of the first void one on the way to it. */
+/** True if a record is among those that show a peer that it is out. */
+export function isShownBy(chain: Chain, { until, addedIn }: Farewell, id: CommitId): boolean {
+  const { record } = nodeOf(chain, id)
+  if (record.epoch <= nodeOf(chain, until).record.epoch) return true
+  return addedIn.some((one) => leadsTo(chain, id, one))
+}
+
+/** The first removal that makes a record void: of the author of the first void one on the way to it. */
 function voidedBy(chain: Chain, voided: ReadonlySet<CommitId>, id: CommitId): CommitId | undefined {
   let root = nodeOf(chain, id)
   for (let up = root; voided.has(up.record.commitId); up = nodeOf(chain, up.record.parent))
     root = up
-  const { author } = root.record
-  let first: { readonly commitId: CommitId; readonly epoch: number } | undefined
+  let first: CommitRecord | undefined
   for (const one of chain.removals) {
-    const { record } = nodeOf(chain, one)
-    if (voided.has(one) || !record.removes.some(({ member }) => sameRef(member, author))) continue
-    if (first === undefined || record.epoch < first.epoch) first = record
+    const removal = nodeOf(chain, one)
+    if (voided.has(one) || !isBeside(chain, removal, root)) continue
+    if (first === undefined || removal.record.epoch < first.epoch) first = removal.record
   }
   return first?.commitId
 }
@@ -62,11 +77,11 @@ export function isVoidedBy(
   at: CommitId,
   joinedBy: CommitId,
 ): boolean {
-  const { removes } = nodeOf(chain, removal).record
+  const made = nodeOf(chain, removal)
   for (let node = chain.nodes.get(joinedBy); node !== undefined;) {
-    const { commitId, author, parent } = node.record
+    const { commitId, parent } = node.record
     if (leadsTo(chain, commitId, at)) return false
-    if (removes.some(({ member }) => sameRef(member, author))) return true
+    if (isBeside(chain, made, node)) return true
     node = chain.nodes.get(parent)
   }
   return false

@@ -43,11 +43,16 @@ export type Route =
 
 const NONE: Route = { kind: 'none' }
 
+/** True if the selected epoch is the one that this member has adopted. */
+export function isAtTip({ state: { chain, votes, tip, held } }: GroupTurn): boolean {
+  return selectTip(chain, votes) === tip && held.has(tip)
+}
+
 /** The next step to the selected tip, if that is another one than ours and nothing holds it back. */
 export function routeToTip(turn: GroupTurn): Route {
-  const { chain, votes, tip, held, checkpoints, volatile } = turn.state
+  const { chain, votes, held, checkpoints, volatile } = turn.state
   const selected = selectTip(chain, votes)
-  if (selected === tip) return NONE
+  if (isAtTip(turn)) return NONE
   const { syncs, syncUntil, holdUntil } = volatile
   // What the next epoch would outdate is opened first; a sync that makes no progress holds nothing up.
   if ((syncs > 0 && turn.nowMs < syncUntil) || turn.nowMs < holdUntil) return NONE
@@ -115,16 +120,17 @@ export function takeRemoved(turn: GroupTurn, commitId: CommitId, content: Commit
   endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')
 }
 
-/** Forgets every secret of the group; what was received stays readable. */
+/**
+ * Forgets every secret of the group; what was received stays readable. Whoever was removed keeps what it said and what it
+ * could not open yet: the removal may turn out to be void.
+ */
 export function endMembership(turn: GroupTurn, phase: 'left' | 'removed'): void {
   for (const commitId of turn.state.held.keys()) turn.ask({ kind: 'dropEpoch', commitId })
   for (const commitId of turn.state.checkpoints.keys()) {
     turn.ask({ kind: 'dropCheckpoint', commitId })
   }
   for (const treeHash of treesOf(turn)) turn.ask({ kind: 'dropTree', treeHash })
-  for (const { n } of turn.state.outbox) turn.ask({ kind: 'dropLetter', n })
-  for (const { author, n } of turn.state.kept.values()) turn.ask({ kind: 'dropKept', author, n })
-  for (const frameId of turn.state.waiting.keys()) turn.ask({ kind: 'dropWaiting', frameId })
+  if (phase === 'left') forgetMessages(turn)
   for (const { id } of turn.state.intents) {
     turn.ask({ kind: 'intentFailed', id, code: 'GROUP_NOT_MEMBER' })
   }
@@ -134,15 +140,20 @@ export function endMembership(turn: GroupTurn, phase: 'left' | 'removed'): void 
     generations,
     held: new Map(),
     checkpoints: new Map(),
-    outbox: [],
-    kept: new Map(),
-    waiting: new Map(),
     intents: [],
     welcomes: [],
     owed: [],
     leaves: new Map(),
   })
   turn.ask({ kind: 'changed' })
+}
+
+function forgetMessages(turn: GroupTurn): void {
+  const { outbox, kept, waiting } = turn.state
+  for (const { n } of outbox) turn.ask({ kind: 'dropLetter', n })
+  for (const { author, n } of kept.values()) turn.ask({ kind: 'dropKept', author, n })
+  for (const frameId of waiting.keys()) turn.ask({ kind: 'dropWaiting', frameId })
+  turn.change({ outbox: [], kept: new Map(), waiting: new Map() })
 }
 
 function endAll(turn: GroupTurn): Map<CommitId, Listening> {

@@ -1,10 +1,11 @@
 // The records of a group and how they hang together: a tree below a base (spec.md §4.1). Floor 0, pure.
+import { equalBytes } from '../base/bytes.ts'
 import { decoded, refused } from '../base/decode.ts'
 import type { Decoded } from '../base/decode.ts'
 import { invariant } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Primitives } from '../base/primitives.ts'
-import { verifyRecord } from './commit-record.ts'
+import { decodeRecord, verifyRecord } from './commit-record.ts'
 import { refKey } from './ids.ts'
 import type { CommitId, CommitRecord, GroupId, MemberRef, RecordEntry, View } from './types.ts'
 import { RECORDS_MAX } from './types.ts'
@@ -18,6 +19,8 @@ export interface ChainNode {
   readonly record: CommitRecord
   readonly entry: RecordEntry
   readonly view: View
+  /** Of members removed by citing a removal on another branch, as `refKey` names them: what that one hangs on. */
+  readonly cited: ReadonlyMap<string, CommitId>
   /** Its sealed commit is at hand, or not needed: it leads to where this member came in. */
   readonly hasBody: boolean
   /** This member could not follow it: it is selected only for what others have done with it. */
@@ -46,12 +49,14 @@ interface Growing extends Chain {
   readonly forks: CommitId[]
 }
 
+const NONE: ReadonlyMap<string, CommitId> = new Map()
+
 /** Chains that grow in place. */
 const thawed = new WeakMap<Chain, Growing>()
 
 /** A chain of its base alone. The base was verified by who joined on it. */
 export function chainOf(record: CommitRecord, entry: RecordEntry, view: View): Chain {
-  const node: ChainNode = { record, entry, view, hasBody: true, failed: false }
+  const node: ChainNode = { record, entry, view, cited: NONE, hasBody: true, failed: false }
   return {
     base: record.commitId,
     nodes: new Map([[record.commitId, node]]),
@@ -131,10 +136,29 @@ export function admit(
     record,
     entry: body === undefined ? rest : { ...rest, body },
     view: view.value,
+    cited: citedIn(primitives, record, entry),
     hasBody: body !== undefined,
     failed: false,
   }
   return decoded(grow(chain, node))
+}
+
+/** What the removals hang on that a valid record cites. */
+function citedIn(
+  primitives: Primitives,
+  { removes }: CommitRecord,
+  { evidence }: RecordEntry,
+): ReadonlyMap<string, CommitId> {
+  if (evidence.length === 0) return NONE
+  const cited = new Map<string, CommitId>()
+  for (const { member, evidence: hash } of removes) {
+    const bytes = evidence.find(
+      (one) => hash !== undefined && equalBytes(primitives.sha256(one), hash),
+    )
+    const removal = bytes && decodeRecord(bytes)
+    if (removal?.ok === true) cited.set(refKey(member), removal.value.parent)
+  }
+  return cited
 }
 
 /** Hangs a node on its parent. */

@@ -7,6 +7,7 @@ import {
   epochsDueAt,
   expireEpochs,
   failCommit,
+  isAtTip,
   routeToTip,
   takeFollowed,
   takeRemoved,
@@ -43,12 +44,11 @@ import { isAdmin } from './policy.ts'
 import { takeEntry, takeRecords } from './records.ts'
 import { resyncJob, takeInfo, takeRefusedResync, takeResynced } from './resync.ts'
 import { askRepair, expireSealed, repairDueAt, salvageDueAt, takeRepair } from './salvage.ts'
-import { selectTip } from './selection.ts'
 import { reviewStrays } from './strays.ts'
 import { reviewSettled } from './settled.ts'
 import { signLeave, verifyLeave } from './signed-notes.ts'
 import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
-import { reviewOut, reviewTombstones, takeRemovalHeard } from './tombstones.ts'
+import { reviewOut, reviewReturn, reviewTombstones, takeRemovalHeard } from './tombstones.ts'
 import { GroupTurn } from './turn.ts'
 import { judge } from './validation.ts'
 import type { Judgement } from './validation.ts'
@@ -203,6 +203,11 @@ function takeLeaveAsked(turn: GroupTurn): void {
     endMembership(turn, 'left')
     return
   }
+  // Nobody would hear of it: this member is on its way back after a removal that was void.
+  if (!state.generations.has(view.generation)) {
+    endMembership(turn, 'left')
+    return
+  }
   const others = view.policy.admins.filter(({ peer }) => peer !== state.self.peer)
   if (others.length === 0) {
     throw new ConclaveError('GROUP_LAST_ADMIN', 'the last admin of others cannot leave', {
@@ -236,6 +241,8 @@ function reviewLeaving(turn: GroupTurn): void {
 
 function takeFrame(turn: GroupTurn, event: Extract<GroupEvent, { kind: 'frameHeard' }>): void {
   const { frameId, hour, frame, content } = event
+  // Were the removal void, a sync would bring what was said meanwhile.
+  if (content.kind === 'app' && turn.state.phase === 'removed') return
   // Where there is no room the frame is not kept at all, so that a later sync brings it again.
   if (
     content.kind === 'app' &&
@@ -311,6 +318,7 @@ function takeRefusal(turn: GroupTurn, job: Job, code: Refused['code']): void {
 
 /** Everything that follows from the state, whatever the event was. */
 function settle(turn: GroupTurn): void {
+  reviewReturn(turn)
   if (!turn.isActive()) {
     expireEpochs(turn)
     return
@@ -323,7 +331,7 @@ function settle(turn: GroupTurn): void {
   if (!turn.isActive()) return
   startJob(turn) // may move the tip to an epoch that is held
   reviewIntents(turn)
-  if (selectTip(turn.state.chain, turn.state.votes) === turn.state.tip) {
+  if (isAtTip(turn)) {
     ackTip(turn)
     reviewWelcomes(turn)
     sendWelcomes(turn)
@@ -355,7 +363,7 @@ function nextJob(turn: GroupTurn): Job | undefined {
 function ownJob(turn: GroupTurn): Job | undefined {
   const { state } = turn
   if (state.phase !== 'member' || isCatchingUp(turn)) return undefined
-  if (selectTip(state.chain, state.votes) !== state.tip) return undefined
+  if (!isAtTip(turn)) return undefined
   reviewIntents(turn)
   return mustCommitFirst(turn) ? commitJob(turn) : (sealJob(turn) ?? commitJob(turn))
 }

@@ -1,7 +1,7 @@
 // Which records are void: made by somebody on one branch whom another branch removed (spec.md §4.2). Floor 0, pure.
 import { forkPoint, leadsTo, nodeOf } from './chain.ts'
 import type { Chain, ChainNode } from './chain.ts'
-import { sameRef } from './ids.ts'
+import { refKey, sameRef } from './ids.ts'
 import { outranks, rankOf } from './policy.ts'
 import type { CommitId } from './types.ts'
 
@@ -16,7 +16,7 @@ const NONE: ReadonlySet<CommitId> = new Set()
  * A removal voids what the removed made beside it, that is neither before nor after it, where more than half of the
  * members at the fork voted for the removal's branch; or else where its author outranks the removed in the policy at
  * the fork, unless more than half voted for what the removed made, or the author was itself removed there by a removal
- * that has more than half.
+ * that has more than half. One that cites a removal on another branch has no rank, and spares what lies before that.
  */
 export function findVoid(chain: Chain, weigh: Weigh): ReadonlySet<CommitId> {
   if (chain.forks.length === 0 || chain.removals.length === 0) return NONE
@@ -50,16 +50,27 @@ function inRankOrder(chain: Chain): readonly ChainNode[] {
 }
 
 /** What those whom a commit removes made, neither before nor after it. */
-function* besideBy(chain: Chain, { record }: ChainNode): Iterable<ChainNode> {
-  for (const { member, evidence } of record.removes) {
-    if (evidence !== undefined) continue
-    for (const node of chain.nodes.values()) {
-      if (!sameRef(node.record.author, member) || node.record.commitId === chain.base) continue
-      const { commitId } = node.record
-      if (leadsTo(chain, commitId, record.commitId)) continue
-      if (!leadsTo(chain, record.commitId, commitId)) yield node
-    }
+function* besideBy(chain: Chain, removal: ChainNode): Iterable<ChainNode> {
+  const { record, cited } = removal
+  // Who left by itself did nothing that would be void.
+  if (cited.size === 0 && record.removes.every(({ evidence }) => evidence !== undefined)) return
+  for (const node of chain.nodes.values()) {
+    if (node.record.commitId !== chain.base && isBeside(chain, removal, node)) yield node
   }
+}
+
+/** True if a commit removes who made another one, and neither of the two lies before the other. */
+export function isBeside(chain: Chain, { record, cited }: ChainNode, made: ChainNode): boolean {
+  const { author, commitId } = made.record
+  const removed = record.removes.find(({ member }) => sameRef(member, author))
+  if (removed === undefined) return false
+  if (leadsTo(chain, commitId, record.commitId) || leadsTo(chain, record.commitId, commitId)) {
+    return false
+  }
+  if (removed.evidence === undefined) return true
+  // Whoever removed it elsewhere had seen what lies before that.
+  const seen = cited.get(refKey(author))
+  return seen !== undefined && chain.nodes.has(seen) && !leadsTo(chain, commitId, seen)
 }
 
 function hasMajority(chain: Chain, weigh: Weigh, removal: ChainNode, made: ChainNode): boolean {
@@ -68,8 +79,14 @@ function hasMajority(chain: Chain, weigh: Weigh, removal: ChainNode, made: Chain
   return 2 * weigh(at, commitId) > nodeOf(chain, at).view.roster.size
 }
 
-function isOutranked(chain: Chain, weigh: Weigh, { record }: ChainNode, made: ChainNode): boolean {
+function isOutranked(
+  chain: Chain,
+  weigh: Weigh,
+  { record, cited }: ChainNode,
+  made: ChainNode,
+): boolean {
   const { commitId, author } = made.record
+  if (cited.has(refKey(author))) return false
   const at = forkPoint(chain, record.commitId, commitId)
   const { policy, roster } = nodeOf(chain, at).view
   // Secrets of what comes before a final commit are gone: nobody could go back there.

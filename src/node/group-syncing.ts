@@ -4,8 +4,15 @@ import type { Bytes } from '../../protocols/base/bytes.ts'
 import type { PeerId } from '../../protocols/base/ids.ts'
 import type { Primitives } from '../../protocols/base/primitives.ts'
 import { HOUR_MS, SECOND_MS } from '../../protocols/base/time.ts'
-import { accessOf, partnersOf, provenBy, recordsToShow } from '../../protocols/group/access.ts'
-import { nodeOf, recordsBeyond } from '../../protocols/group/chain.ts'
+import {
+  accessOf,
+  isShownBy,
+  partnersOf,
+  provenBy,
+  recordsToShow,
+} from '../../protocols/group/access.ts'
+import type { Farewell } from '../../protocols/group/access.ts'
+import { recordsBeyond } from '../../protocols/group/chain.ts'
 import { reachesBack } from '../../protocols/group/history.ts'
 import { frameIdOf, openFrame, readFrameHead } from '../../protocols/group/frame.ts'
 import { EVERYTHING, printOf } from '../../protocols/group/sync-frames.ts'
@@ -281,7 +288,7 @@ export function sourceFor(
 ): SyncSource | 'denied' {
   const access = accessOf(group.state, peer)
   if (access === 'denied') return access
-  if (access !== 'everything') return removedSource(group, access.until, ports.primitives)
+  if (access !== 'everything') return farewellSource(group, access, ports.primitives)
   const { log } = group
   return {
     groupId: group.groupId,
@@ -330,18 +337,21 @@ async function infoFor(
   return { groupInfo, treeHash, bodyKey, generations }
 }
 
-/** Records up to the one that removed the peer, and nothing else: so it learns that it is out. */
-function removedSource(group: RunningGroup, removal: CommitId, primitives: Primitives): SyncSource {
+/** The records by which a peer learns that it is out, and nothing else. */
+function farewellSource(
+  group: RunningGroup,
+  farewell: Farewell,
+  primitives: Primitives,
+): SyncSource {
   const { chain } = group.state
-  const last = nodeOf(chain, removal).record.epoch
   const hello = helloOf(primitives, group)
   const empty = printOf(primitives, [])
   return {
     groupId: group.groupId,
-    hello: () => ({ ...hello, tip: removal, logCount: 0, logPrint: empty.print }),
+    hello: () => ({ ...hello, tip: farewell.until, logCount: 0, logPrint: empty.print }),
     records: (known) =>
       recordsBeyond(chain, known)
-        .filter(({ record }) => record.epoch <= last)
+        .filter(({ record }) => isShownBy(chain, farewell, record.commitId))
         .map(withoutBody),
     acks: () => [],
     proofs: () => [],
@@ -351,7 +361,8 @@ function removedSource(group: RunningGroup, removal: CommitId, primitives: Primi
     frame: () => Promise.resolve(undefined),
     body: (commitId) => {
       const node = chain.nodes.get(commitId)
-      return node !== undefined && node.record.epoch <= last ? node.entry.body : undefined
+      if (node === undefined || !isShownBy(chain, farewell, commitId)) return undefined
+      return node.entry.body
     },
     tree: () => Promise.resolve(undefined),
     differs: () => undefined,

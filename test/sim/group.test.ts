@@ -126,4 +126,35 @@ test('who was added on a branch that lost is added by another admin, if its own 
   assert.is(alice.authenticator, frank.authenticator)
 })
 
+test('whose removal turns out to be void is a member again, and hears what was said meanwhile', async () => {
+  const { world, all } = await fiveInGroup(4)
+  const [alice, bob, carol, dave, erin] = all
+  assert.ok(alice && bob && carol && dave && erin)
+  const remove = async (by: SimMember, { peer }: SimMember): Promise<void> => {
+    const gen = by.view.roster.get(peer)
+    assert.ok(gen)
+    await by.hear({ kind: 'changesAsked', changes: [{ kind: 'remove', member: { peer, gen } }] })
+  }
+  const heal = world.network.part(['carol', 'dave'])
+  await dave.say('before')
+  await remove(carol, dave)
+  await remove(alice, carol)
+  await world.timeline.run(5 * MINUTE_MS)
+  assert.is(dave.state?.phase, 'removed')
+  await alice.say('meanwhile')
+  await world.timeline.run(MINUTE_MS)
+  heal()
+  await world.timeline.run(5 * MINUTE_MS)
+  assert.is(carol.state?.phase, 'removed')
+  await dave.say('back')
+  await world.timeline.run(MINUTE_MS)
+  const texts = ({ delivered }: SimMember): string[] =>
+    delivered.map(({ payload }) => textOf(payload.body))
+  for (const one of [alice, bob, erin]) {
+    assert.is(one.authenticator, dave.authenticator, one.name)
+    assert.equal(texts(one).slice(-2), ['before', 'back'], one.name)
+  }
+  assert.ok(texts(dave).includes('meanwhile'))
+})
+
 test.run()

@@ -1,9 +1,15 @@
 // Group-sync between simulated members: who asks whom and when as in src/node/group-syncing.ts, in stages between which
 // anything may happen.
 import type { PeerId } from '../../protocols/base/ids.ts'
-import { accessOf, partnersOf, provenBy, recordsToShow } from '../../protocols/group/access.ts'
+import {
+  accessOf,
+  isShownBy,
+  partnersOf,
+  provenBy,
+  recordsToShow,
+} from '../../protocols/group/access.ts'
 import type { Access } from '../../protocols/group/access.ts'
-import { nodeOf, recordsBeyond } from '../../protocols/group/chain.ts'
+import { recordsBeyond } from '../../protocols/group/chain.ts'
 import { reachesBack } from '../../protocols/group/history.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
 import { equalBytes } from '../../protocols/base/bytes.ts'
@@ -164,8 +170,8 @@ export class MemberSync {
     if (access === 'denied') return this.#end(false)
     // What is before the base is lacking: everything is asked for, once.
     const known = reachesBack(own) ? [...own.chain.nodes.keys()] : []
-    const nodes = recordsBeyond(theirs.chain, known).filter(
-      ({ record }) => access === 'everything' || record.epoch <= lastFor(theirs, access),
+    const nodes = recordsBeyond(theirs.chain, known).filter(({ record }) =>
+      mayHave(theirs, access, record.commitId),
     )
     const entries = nodes.map(({ entry: { record, evidence } }): RecordEntry => {
       return { record, evidence }
@@ -216,8 +222,10 @@ export class MemberSync {
     if (!this.#holds(other) || own === undefined || theirs === undefined) return this.#end(false)
     const access = accessOf(theirs, this.#member.peer)
     const missing = [...own.chain.nodes].filter(([, { hasBody }]) => !hasBody)
-    for (const [commitId] of access === 'denied' ? [] : missing) {
-      const body = bodyOf(theirs, commitId, access)
+    for (const [commitId] of missing) {
+      const body = mayHave(theirs, access, commitId)
+        ? theirs.chain.nodes.get(commitId)?.entry.body
+        : undefined
       if (body !== undefined) await this.#member.hear({ kind: 'bodyHeard', commitId, body })
     }
     await this.#end(true)
@@ -241,14 +249,7 @@ function hasSameKeys(a: GroupLog, b: GroupLog): boolean {
   return a.keys(EVERYTHING.from, EVERYTHING.to).every(({ id }) => b.has(id))
 }
 
-/** The last epoch whose record a peer may have. */
-function lastFor({ chain }: GroupState, access: Access): number {
-  return typeof access === 'object'
-    ? nodeOf(chain, access.until).record.epoch
-    : Number.POSITIVE_INFINITY
-}
-
-function bodyOf(state: GroupState, commitId: CommitId, access: Access): RecordEntry['body'] {
-  const node = state.chain.nodes.get(commitId)
-  return (node?.record.epoch ?? 0) > lastFor(state, access) ? undefined : node?.entry.body
+function mayHave({ chain }: GroupState, access: Access, id: CommitId): boolean {
+  if (access === 'denied' || !chain.nodes.has(id)) return false
+  return access === 'everything' || isShownBy(chain, access, id)
 }

@@ -148,6 +148,7 @@ function nodeFor(made: MadeCommit, author: PeerId, parent?: ChainNode): ChainNod
     },
     entry: { record: NOTHING, evidence: evidence === undefined ? [] : [evidence] },
     view,
+    cited: new Map(),
     hasBody: true,
     failed: false,
   }

@@ -27,11 +27,14 @@ interface Changes {
   readonly removes?: readonly Name[]
   /** All admins after it, in rank order. */
   readonly admins?: readonly Name[]
+  /** The removal on another branch that those of this one cite. */
+  readonly cites?: string
 }
 
 interface Made {
   readonly record: CommitRecord
   readonly bytes: Bytes
+  readonly signed: Bytes
   readonly roster: ReadonlyMap<PeerId, number>
   readonly policy: Policy
 }
@@ -67,14 +70,20 @@ class Tree {
       bodyBytes: 0,
       groupInfoHash: seed('genesis'),
     } as const
-    this.#keep('genesis', { ...unnamed, commitId: genesisId(portable, unnamed) }, roster, policy)
+    this.#keep(
+      'genesis',
+      { ...unnamed, commitId: genesisId(portable, unnamed) },
+      { roster, policy },
+    )
     this.grow('root', 'genesis', 'alice', { adds: NAMES.slice(1), admins })
   }
 
   grow(name: string, on: string, by: Name, changes: Changes = {}): this {
     const parent = this.#demand(on)
     const roster = new Map(parent.roster)
-    const { adds = [], removes = [], admins } = changes
+    const { adds = [], removes = [], admins, cites } = changes
+    const cited = cites === undefined ? undefined : this.#demand(cites).signed
+    const evidence = cited && { evidence: portable.sha256(cited) }
     for (const one of removes) roster.delete(peerOf(one))
     for (const one of adds) roster.set(peerOf(one), 1)
     const left = parent.policy.admins.filter(({ peer }) => roster.has(peer))
@@ -97,7 +106,7 @@ class Tree {
       adds: adds.map((one) => {
         return { member: refOf(one), keyPackageRef: seed(`key package ${one}`), overridden: 0 }
       }),
-      removes: removes.map((one) => ({ member: refOf(one) })),
+      removes: removes.map((one) => ({ member: refOf(one), ...evidence })),
       ...(isNew && { policy }),
       rosterHash: rosterHash(portable, roster),
       policyHash: policyHash(portable, policy),
@@ -105,7 +114,7 @@ class Tree {
       bodyBytes: BODY.length,
       groupInfoHash: seed(name),
     }
-    this.#keep(name, record, roster, policy)
+    this.#keep(name, record, { roster, policy }, cited === undefined ? [] : [cited])
     return this
   }
 
@@ -126,12 +135,17 @@ class Tree {
     }
   }
 
-  #keep(name: string, record: CommitRecord, roster: Made['roster'], policy: Policy): void {
+  #keep(
+    name: string,
+    record: CommitRecord,
+    after: Pick<Made, 'roster' | 'policy'>,
+    evidence: readonly Bytes[] = [],
+  ): void {
     const author = NAMES.find((one) => peerOf(one) === record.author.peer) ?? 'alice'
     const signed = signRecord(portable, secretOf(author), record)
     const body = record.kind === 'genesis' ? {} : { body: BODY }
-    const bytes = encodeEntry({ record: signed, evidence: [], ...body })
-    this.#made.set(name, { record, bytes, roster, policy })
+    const bytes = encodeEntry({ record: signed, evidence, ...body })
+    this.#made.set(name, { record, bytes, signed, ...after })
   }
 
   #demand(name: string): Made {
@@ -210,5 +224,21 @@ export function selections(): unknown[] {
       .grow('a by carol', 'root', 'carol')
       .vote('carol', 'a by carol')
       .selects('a void removal voids nothing', 'a by carol', ['bob removes', 'third']),
+    mutual()
+      .grow('a', 'root', 'alice')
+      .grow('cites', 'a', 'carol', { removes: ['alice'], cites: 'bob removes' })
+      .vote('bob', 'cites')
+      .vote('carol', 'cites')
+      .vote('dave', 'cites')
+      .selects('as does one that cites another, with more than half', 'cites', ['alice removes']),
+    one()
+      .grow('a', 'root', 'alice')
+      .grow('bob removes', 'a', 'bob', { removes: ['alice'] })
+      .grow('b', 'root', 'dave')
+      .grow('cites', 'b', 'carol', { removes: ['alice'], cites: 'bob removes' })
+      .vote('bob', 'cites')
+      .vote('carol', 'cites')
+      .vote('dave', 'cites')
+      .selects('which spares what lies before the cited one', 'cites'),
   ]
 }
