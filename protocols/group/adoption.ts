@@ -50,12 +50,9 @@ export function isAtTip({ state: { chain, votes, tip, held } }: GroupTurn): bool
 
 /** The next step to the selected tip, if that is another one than ours and nothing holds it back. */
 export function routeToTip(turn: GroupTurn): Route {
-  const { chain, votes, held, checkpoints, volatile } = turn.state
+  const { chain, votes, held, checkpoints } = turn.state
   const selected = selectTip(chain, votes)
-  if (isAtTip(turn)) return NONE
-  const { syncs, syncUntil, holdUntil } = volatile
-  // What the next epoch would outdate is opened first; a sync that makes no progress holds nothing up.
-  if ((syncs > 0 && turn.nowMs < syncUntil) || turn.nowMs < holdUntil) return NONE
+  if (isAtTip(turn) || turn.isFetching()) return NONE
   const path = pathFrom(chain, selected, (id) => held.has(id))
   if (path === undefined) return { kind: 'outside', to: selected, waitMs: 0 }
   const [next] = path.steps

@@ -11,8 +11,11 @@ import type { CommitId, CommitRecord, GroupId, MemberRef, RecordEntry, View } fr
 import { RECORDS_MAX } from './types.ts'
 import { genesisView, viewAfter } from './view.ts'
 
-/** Whether a commit could not be followed here; `closed`: nor did anybody show the way into it. */
-export type Failed = boolean | 'closed'
+/**
+ * Whether a commit could not be followed here; `closed`: nor did anybody show the way into it; `untried`: nobody did, and
+ * what is before it could not be followed here.
+ */
+export type Failed = boolean | 'closed' | 'untried'
 
 /** A valid record in its place. */
 export interface ChainNode {
@@ -189,6 +192,20 @@ function nextOf(chain: Chain): Growing {
 /** The chain with one node's failure noted: neither it nor what hangs on it is ever selected. */
 export function markFailed(chain: Chain, id: CommitId, failed: Failed = true): Chain {
   return replace(chain, { ...nodeOf(chain, id), failed })
+}
+
+/** True of what is left aside because nobody shows the way into it. */
+export function isClosed(failed: Failed): failed is 'closed' | 'untried' {
+  return failed === 'closed' || failed === 'untried'
+}
+
+/** The chain with all before a commit, and itself, closed no more; the same one if nothing was. */
+export function openTo(chain: Chain, id: CommitId): Chain {
+  const closed = [...pathTo(chain, id)].filter((one) => isClosed(nodeOf(chain, one).failed))
+  return closed.reduce(
+    (next, one) => markFailed(next, one, nodeOf(chain, one).failed === 'closed'),
+    chain,
+  )
 }
 
 /** The chain with all before a commit, and itself, noted as followed: a member that joined by it needs them no more. */

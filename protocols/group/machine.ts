@@ -28,6 +28,7 @@ import {
   takeLeave,
   takeRefusedCommit,
 } from './commits.ts'
+import { planProbe, probeClosed, probeJob } from './closed.ts'
 import { reachBack } from './history.ts'
 import type { Job } from './jobs.ts'
 import {
@@ -88,6 +89,7 @@ function take(turn: GroupTurn, event: GroupEvent): void {
     case 'loaded':
       turn.note({ catchUpUntil: turn.nowMs + CATCH_UP_MS, loadedAt: turn.nowMs })
       if (event.regressed && turn.isActive()) skipUsed(turn)
+      planProbe(turn, 0)
       turn.ask({ kind: 'wantSync' })
       return
     case 'timer':
@@ -296,7 +298,7 @@ function takeRefusal(turn: GroupTurn, job: Job, code: Refused['code']): void {
       if (turn.state.checkpoints.has(job.commitId)) failCommit(turn, job.commitId)
       return
     case 'resync':
-      takeRefusedResync(turn)
+      takeRefusedResync(turn, job)
       return
     case 'commit':
       takeRefusedCommit(turn, job, code)
@@ -329,6 +331,7 @@ function settle(turn: GroupTurn): void {
   if (turn.isActive()) reviewTombstones(turn)
   if (turn.isActive()) reviewOut(turn)
   if (!turn.isActive()) return
+  if (!isCatchingUp(turn)) probeClosed(turn)
   startJob(turn) // may move the tip to an epoch that is held
   reviewIntents(turn)
   if (isAtTip(turn)) {
@@ -354,9 +357,10 @@ function nextJob(turn: GroupTurn): Job | undefined {
   const route = routeToTip(turn)
   if (route.kind === 'job') return route.job
   if (route.kind === 'outside') {
-    return isCatchingUp(turn) ? undefined : resyncJob(turn, route.to, route.waitMs)
+    if (isCatchingUp(turn)) return undefined
+    return resyncJob(turn, route.to, route.waitMs) ?? probeJob(turn)
   }
-  return ownJob(turn)
+  return probeJob(turn) ?? ownJob(turn)
 }
 
 /** What this member itself wants to say or to change, once it knows where the group stands. */
@@ -382,6 +386,7 @@ function wakeAt(kit: GroupKit, state: GroupState): number {
     epochsDueAt(kit, state),
     volatile.ackDue?.at ?? Number.POSITIVE_INFINITY,
     volatile.comingBack?.dueAt ?? Number.POSITIVE_INFINITY,
+    volatile.probe?.dueAt ?? Number.POSITIVE_INFINITY,
     volatile.outSince === undefined ? Number.POSITIVE_INFINITY : volatile.outSince + OUT_MS,
     ...[...volatile.strays.values()].map(({ dueAt }) => dueAt),
     ...openIntents(state).map(({ dueAt = 0 }) => dueAt),

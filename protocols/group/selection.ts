@@ -88,7 +88,7 @@ export function weightOf(chain: Chain, votes: Votes, at: CommitId, id: CommitId)
 }
 
 /** Members that voted for the same commit. */
-interface Target {
+export interface Target {
   /** The commit and all before it. */
   readonly path: ReadonlySet<CommitId>
   readonly voters: ReadonlyMap<PeerId, number>
@@ -96,8 +96,8 @@ interface Target {
 
 const targets = new WeakMap<Chain, { readonly votes: Votes; readonly of: readonly Target[] }>()
 
-/** Most members are on one of a few commits: the way to each is walked once. */
-function targetsOf(chain: Chain, votes: Votes): readonly Target[] {
+/** What members voted for. Most are on one of a few commits: the way to each is walked once. */
+export function targetsOf(chain: Chain, votes: Votes): readonly Target[] {
   const last = targets.get(chain)
   if (last?.votes === votes) return last.of
   const byCommit = new Map<CommitId, Map<PeerId, number>>()

@@ -152,6 +152,15 @@ export interface ComingBack {
   readonly info?: EntryInfo
 }
 
+/** What is closed is asked for again at `dueAt`. */
+export interface Probe {
+  readonly dueAt: TimeMs
+  readonly attempts: number
+  /** What was asked for last, and what was given to enter it by. */
+  readonly to?: CommitId
+  readonly info?: EntryInfo
+}
+
 /** A message behind a hole in its author's numbers. */
 export interface HeldMessage {
   readonly payload: Payload
@@ -251,6 +260,7 @@ export interface Volatile {
   /** Records before the base, until they reach back to genesis. */
   readonly history: ReadonlyMap<CommitId, RecordEntry>
   readonly comingBack?: ComingBack
+  readonly probe?: Probe
   /** When the adopted epoch is acked. */
   readonly ackDue?: { readonly tip: CommitId; readonly at: number; readonly isLate: boolean }
   /** What became final when, and what has been for SETTLED_MS. */

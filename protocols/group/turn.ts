@@ -84,6 +84,12 @@ export class GroupTurn {
     return this.state.phase === 'member' || this.state.phase === 'leaving'
   }
 
+  /** What the next epoch would outdate is opened first; a sync that makes no progress holds nothing up. */
+  isFetching(): boolean {
+    const { syncs, syncUntil, holdUntil } = this.state.volatile
+    return (syncs > 0 && this.nowMs < syncUntil) || this.nowMs < holdUntil
+  }
+
   ask(...effects: readonly GroupEffect[]): void {
     this.effects.push(...effects)
   }

@@ -106,13 +106,13 @@ export class Adversary {
     this.publish(made, [first])
   }
 
-  /** A commit whose path some cannot open. */
-  async badPath(): Promise<void> {
+  /** A commit whose path some cannot open, or, where all of it is spoilt, nobody. */
+  async badPath(share: number = SPOILT_SHARE): Promise<void> {
     const { world, peer } = this.#member
     const engine = world.ledger.watch(
       world.makeEngine(
         this.#chance.fork('engine'),
-        spoiling(world.primitives, this.#chance.fork('path')),
+        spoiling(world.primitives, this.#chance.fork('path'), share),
       ),
       peer,
     )
@@ -257,9 +257,9 @@ export class Adversary {
 }
 
 /** Primitives some of whose boxes do not open. */
-function spoiling(primitives: Primitives, chance: Chance): Primitives {
+function spoiling(primitives: Primitives, chance: Chance, share: number): Primitives {
   const spoilt = (sealed: Bytes): Bytes => {
-    if (chance.share() < SPOILT_SHARE) sealed[0] = (sealed[0] ?? 0) ^ 1
+    if (chance.share() < share) sealed[0] = (sealed[0] ?? 0) ^ 1
     return sealed
   }
   return {

@@ -202,7 +202,7 @@ export class Invariants implements Watcher {
   #checkFailed({ member, before, after }: StepTaken): void {
     if (after.chain === before.chain) return
     for (const [id, { record, failed }] of after.chain.nodes) {
-      if (!failed || before.chain.nodes.get(id)?.failed === true) continue
+      if (!failed || failed === 'untried' || before.chain.nodes.get(id)?.failed === true) continue
       const author = this.#world.members.get(record.author.peer)
       // Rows of another time have lost what adopts an own commit.
       if (author?.isHonest !== true || (author === member && member.restores > 0)) continue

@@ -56,7 +56,8 @@ async function replayAnswer(to: Member, chance: Chance): Promise<void> {
 async function replayInfo(to: Member, chance: Chance): Promise<void> {
   const [id, info] = chance.pick(to.world.ledger.infos) ?? []
   if (id === undefined || info === undefined) return
-  const commitId = to.state?.volatile.comingBack?.to ?? id
+  const { comingBack, probe } = to.state?.volatile ?? {}
+  const commitId = comingBack?.to ?? probe?.to ?? id
   await to.hear({ kind: 'infoHeard', commitId, info })
 }
 
