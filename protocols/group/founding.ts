@@ -34,6 +34,7 @@ const HASH_BYTES = 32
 /** What a restart begins with. */
 export const FRESH: Volatile = {
   orphans: [],
+  early: new Map(),
   syncs: 0,
   syncUntil: 0,
   catchUpUntil: 0,

@@ -56,7 +56,7 @@ import type { Judgement } from './validation.ts'
 import type { GroupKit } from './turn.ts'
 import { CATCH_UP_MS, INTENTS_MAX, OUT_MS, REGRESSION_SKIP } from './types.ts'
 import type { FrameContent } from './types.ts'
-import { takeAck, takeProof } from './votes.ts'
+import { reviewEarly, takeAck, takeProof } from './votes.ts'
 
 /** The pure functions of one group. */
 export interface GroupMachine {
@@ -74,6 +74,7 @@ export function makeGroupMachine(kit: GroupKit): GroupMachine {
     step(state, event) {
       const turn = new GroupTurn(kit, state, event)
       take(turn, event)
+      reviewEarly(turn)
       passTime(turn)
       settle(turn)
       turn.note({ steppedAt: event.nowMs })

@@ -6,7 +6,7 @@ import type { TimeMs } from '../base/time.ts'
 import type { Chain, Failed } from './chain.ts'
 import type { Job, JobResult } from './jobs.ts'
 import type { Generation } from './keys.ts'
-import type { Votes } from './selection.ts'
+import type { Vote, Votes } from './selection.ts'
 import type {
   BranchId,
   CommitId,
@@ -185,6 +185,11 @@ export interface AuthorOrder {
   readonly isEarlier?: true
 }
 
+/** A vote that waits for its commit, with the signed octets that it came in. */
+export interface EarlyVote extends Vote {
+  readonly ack: Bytes
+}
+
 /** A record whose parent is not known yet. */
 export interface Orphan {
   readonly author: PeerId
@@ -248,6 +253,8 @@ export interface Volatile {
   /** The engine job under way; there is one at most. */
   readonly job?: Job
   readonly orphans: readonly Orphan[]
+  /** The newest vote of each member for a commit that is not known yet. */
+  readonly early: ReadonlyMap<PeerId, EarlyVote>
   /** Syncs under way, and until when the next epoch waits for them. */
   readonly syncs: number
   readonly syncUntil: number

@@ -25,11 +25,16 @@ export function takeAck(turn: GroupTurn, bytes: Bytes): void {
   takeVote(turn, author.peer, { gen: author.gen, seq, commitId }, bytes)
 }
 
-/** Counts a vote if it is its author's newest; the ack it came in is kept to be handed on. */
+/**
+ * Counts a vote if it is its author's newest; the ack it came in is kept to be handed on. One for a commit that is not
+ * known yet waits for it, and the vote before it counts meanwhile: else a branch would lose the votes of those who are
+ * ahead on it, until what they are ahead by has come.
+ */
 export function takeVote(turn: GroupTurn, peer: PeerId, vote: Vote, ack?: Bytes): void {
-  const { votes, acks, chain } = turn.state
-  if (isContrary(votes, peer, vote)) {
-    const known = signedVote(turn, peer)
+  const { votes, acks, chain, volatile } = turn.state
+  const { early } = volatile
+  if (isContrary(votes, peer, vote) || isContrary(early, peer, vote)) {
+    const known = signedVote(turn, peer, vote)
     const other: SignedVote | undefined =
       ack === undefined ? recordVote(turn, vote) : { kind: 'ack', bytes: ack }
     const proof = known && other && encodeProof([known, other])
@@ -37,15 +42,35 @@ export function takeVote(turn: GroupTurn, peer: PeerId, vote: Vote, ack?: Bytes)
     return
   }
   if (!isNewer(votes, peer, vote)) return
+  if (ack !== undefined && !chain.nodes.has(vote.commitId)) {
+    if (isNewer(early, peer, vote)) turn.note({ early: new Map(early).set(peer, { ...vote, ack }) })
+    return
+  }
   turn.change({ votes: new Map(votes).set(peer, vote) })
   if (ack === undefined) return
   turn.change({ acks: new Map(acks).set(peer, ack) })
   turn.ask({ kind: 'saveAck', peer, ack })
 }
 
-/** The signed octets of the vote that counts of a peer. */
-function signedVote(turn: GroupTurn, peer: PeerId): SignedVote | undefined {
-  const { votes, acks } = turn.state
+/** Counts the votes that waited for a commit, once it is known. */
+export function reviewEarly(turn: GroupTurn): void {
+  const { chain, volatile } = turn.state
+  if (chain === turn.before.chain) return
+  for (const [peer, { ack, ...vote }] of volatile.early) {
+    if (!chain.nodes.has(vote.commitId)) continue
+    const early = new Map(turn.state.volatile.early)
+    early.delete(peer)
+    turn.note({ early })
+    takeVote(turn, peer, vote, ack)
+  }
+}
+
+/** The signed octets of the vote that is known of a peer, and that another one is contrary to. */
+function signedVote(turn: GroupTurn, peer: PeerId, other: Vote): SignedVote | undefined {
+  const { votes, acks, volatile } = turn.state
+  const early = volatile.early.get(peer)
+  if (early !== undefined && !isContrary(votes, peer, other))
+    return { kind: 'ack', bytes: early.ack }
   const vote = votes.get(peer)
   const bytes = acks.get(peer)
   const ack = bytes && verifyAck(turn.primitives, bytes)

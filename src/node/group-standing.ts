@@ -5,6 +5,7 @@ import type { Primitives } from '../../protocols/base/primitives.ts'
 import { DAY_MS, MINUTE_MS } from '../../protocols/base/time.ts'
 import { forkPoint, nodeOf, removalOf } from '../../protocols/group/chain.ts'
 import { isAdmin } from '../../protocols/group/policy.ts'
+import { isNewer } from '../../protocols/group/selection.ts'
 import type { Vote } from '../../protocols/group/selection.ts'
 import { verifyLeave } from '../../protocols/group/signed-notes.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
@@ -58,10 +59,10 @@ interface Place extends Omit<Standing, 'data'> {
 }
 
 function placeOf(state: GroupState, peer: PeerId, nowMs: number): Place {
-  const { groupId, leaves, votes } = state
+  const { groupId, leaves } = state
   const { roster, policy } = nodeOf(state.chain, state.tip).view
   const gen = roster.get(peer)
-  const vote = votes.get(peer)
+  const vote = lastWordOf(state, peer)
   const pending = leaves.get(peer)
   if (pending?.kind === 'tombstone') {
     const fact = 'another branch removed it, which is to be done here too'
@@ -86,6 +87,12 @@ function placeOf(state: GroupState, peer: PeerId, nowMs: number): Place {
         fact: `${place.fact}, last said so ${heard.text}`,
         data: { ...place.data, lastHeardAt: heard.at },
       }
+}
+
+/** The newest vote that was heard of a member, whether or not what it is for is known here. */
+function lastWordOf({ votes, volatile }: GroupState, peer: PeerId): Vote | undefined {
+  const early = volatile.early.get(peer)
+  return early !== undefined && isNewer(votes, peer, early) ? early : votes.get(peer)
 }
 
 /** It was added, and has not said yet that it is in. */

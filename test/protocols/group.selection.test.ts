@@ -18,7 +18,9 @@ import { toCommitId, toGroupId } from '../../protocols/group/ids.ts'
 import { outranks, withRole } from '../../protocols/group/policy.ts'
 import { isFinal, isNewer, selectTip } from '../../protocols/group/selection.ts'
 import type { Vote } from '../../protocols/group/selection.ts'
-import { signLeave } from '../../protocols/group/signed-notes.ts'
+import { makeGroupMachine } from '../../protocols/group/machine.ts'
+import { signAck, signLeave } from '../../protocols/group/signed-notes.ts'
+import type { GroupState } from '../../protocols/group/state.ts'
 import type {
   CommitId,
   CommitRecord,
@@ -29,6 +31,8 @@ import type {
 import { policyHash, rosterHash } from '../../protocols/group/view.ts'
 import { toTimeMs } from '../../protocols/base/time.ts'
 import { native } from '../../src/crypto/native.ts'
+import type { GroupHeard } from '../../src/node/running-group.ts'
+import { madeGroup } from '../support/made-group.ts'
 import { seededPeer } from '../support/seeded.ts'
 import type { SeededPeer } from '../support/seeded.ts'
 
@@ -279,6 +283,64 @@ test('of two votes the higher seq counts, of the higher gen first', () => {
   assert.ok(isNewer(votes, bob.peer, { gen: 1, seq: 6, commitId: chain.base }))
   assert.not(isNewer(votes, bob.peer, { gen: 1, seq: 5, commitId: chain.base }))
   assert.ok(isNewer(votes, bob.peer, { gen: 2, seq: 1, commitId: chain.base }))
+})
+
+/** Dave, who is out and does nothing but listen, hears of this chain, and then what the others say. */
+function listener(chain: Chain): (heard: GroupHeard) => GroupState {
+  const kit = { primitives: native, peer: dave.peer, secret: dave.secret }
+  const machine = makeGroupMachine(kit)
+  const change = { groupId: GROUP, phase: 'left', chain, tip: chain.base } as const
+  let state = madeGroup({ self: dave.peer, commits: [], tip: 'genesis', change })
+  return (heard) => {
+    const moment = { nowMs: toTimeMs(1), entropy: new Uint8Array(32) }
+    ;[state] = machine.step(state, { ...heard, ...moment })
+    return state
+  }
+}
+
+function acked(by: SeededPeer, commitId: CommitId, seq: number): GroupHeard {
+  const ack = { groupId: GROUP, author: ref(by), seq, commitId, check: new Uint8Array(16) }
+  return { kind: 'acksHeard', acks: [signAck(native, by.secret, ack)], proofs: [] }
+}
+
+// Spec §4.2: "one for another waits until that is known, and is handed on no sooner"
+test('a vote for what is not known yet waits, and the one before it counts meanwhile', () => {
+  const [start, tip] = trio()
+  const small = toCommitId(new Uint8Array(32).fill(1))
+  const large = toCommitId(new Uint8Array(32).fill(2))
+  const [one] = grow(start, tip, { by: bob, id: large })
+  const [both] = grow(one, tip, { by: carol, id: small })
+  const next = recordOn(both, large, { by: bob })
+  const hear = listener(both)
+  const selected = ({ chain, votes }: GroupState): CommitId => selectTip(chain, votes)
+  hear(acked(carol, small, 1))
+  hear(acked(bob, large, 1))
+  const { acks } = hear(acked(alice, large, 1))
+  const ahead = hear(acked(alice, next.commitId, 9))
+  assert.is(selected(ahead), large)
+  assert.is(ahead.acks.get(alice.peer), acks.get(alice.peer))
+  assert.is(selected(hear(acked(alice, small, 8))), small, 'older than what waits, but known')
+  const caughtUp = hear({ kind: 'recordsHeard', entries: [entryOf(next, bob.secret)] })
+  assert.is(selected(caughtUp), next.commitId)
+  assert.is(caughtUp.votes.get(alice.peer)?.seq, 9)
+  assert.is.not(caughtUp.acks.get(alice.peer), acks.get(alice.peer))
+  assert.is(caughtUp.volatile.early.size, 0)
+})
+
+test('who votes twice is found out, whether or not what it voted for is known', () => {
+  const [chain, tip] = trio()
+  const nowhere = freshId()
+  for (const order of [
+    [tip, nowhere],
+    [nowhere, tip],
+    [nowhere, freshId()],
+  ]) {
+    const hear = listener(chain)
+    const [state] = order.map((id) => hear(acked(alice, id, 5))).reverse()
+    assert.ok(state)
+    assert.is(state.votes.get(alice.peer)?.isDouble, true)
+    assert.is(state.proofs.size, 1)
+  }
 })
 
 // Spec §4.2: "Arrival and clocks are no inputs."
