@@ -16,11 +16,15 @@ export const CLOSED_AFTER = 3
 /** Members that come back at the same time draw from a wider span after each attempt, up to this many times it. */
 const SPREAD_TIMES_MAX = 16
 
-/** A random time that grows with each attempt. */
-export function spreadMs(turn: GroupTurn, attempts: number): number {
+/** A random time within a span that grows with each attempt. */
+export function spreadMs(
+  turn: GroupTurn,
+  attempts: number,
+  spanMs: number = RESYNC_SPREAD_MS,
+): number {
   const [a = 0, b = 0] = turn.draw(2)
   const times = Math.min(2 ** attempts, SPREAD_TIMES_MAX)
-  return ((a * 256 + b) / 65_536) * RESYNC_SPREAD_MS * times
+  return ((a * 256 + b) / 65_536) * spanMs * times
 }
 
 /** Leaves aside what keeps this member out of an epoch that nobody shows the way into; false if nothing may be. */

@@ -2,7 +2,7 @@
 // won (spec.md §4.3). Floor 0, pure.
 import { toTimeMs } from '../base/time.ts'
 import { adopt, listenTo } from './adoption.ts'
-import { markFollowed, nodeOf, wasMemberAt } from './chain.ts'
+import { leadsTo, markFollowed, nodeOf, pathTo, wasMemberAt } from './chain.ts'
 import { CLOSED_AFTER, closeFailed, openClosed, planProbe, spreadMs } from './closed.ts'
 import { recordCommit } from './commits.ts'
 import type { Job, JobResult } from './jobs.ts'
@@ -10,7 +10,7 @@ import { noteAbsence } from './messages.ts'
 import { selectTip } from './selection.ts'
 import type { GroupEvent, GroupState } from './state.ts'
 import type { GroupTurn } from './turn.ts'
-import { INFO_GENERATIONS_MAX, RESYNC_RETRY_MS } from './types.ts'
+import { INFO_GENERATIONS_MAX, RESYNC_RETRY_MS, RESYNC_SPREAD_MS, SETTLE_MS } from './types.ts'
 import type { CommitId, GenerationSecret, MemberRef } from './types.ts'
 import { isMember } from './view.ts'
 
@@ -28,7 +28,8 @@ export function resyncJob(turn: GroupTurn, to: CommitId, waitMs: number): Job | 
   if (state.phase !== 'member' || !isMember(node.view, state.self)) return undefined
   if (comingBack?.to !== to) {
     const attempts = comingBack?.attempts ?? 0
-    const dueAt = toTimeMs(Math.round(nowMs + waitMs + spreadMs(turn, attempts)))
+    const spanMs = Math.min(strayed(state, to) * SETTLE_MS, RESYNC_SPREAD_MS)
+    const dueAt = toTimeMs(Math.round(nowMs + waitMs + spreadMs(turn, attempts, spanMs)))
     turn.note({ comingBack: { to, dueAt, attempts } })
     return undefined
   }
@@ -43,6 +44,17 @@ export function resyncJob(turn: GroupTurn, to: CommitId, waitMs: number): Job | 
     turn.ask({ kind: 'wantInfo', commitId: to })
   }
   return undefined
+}
+
+/** How many members may be coming back to a commit: those that are on other branches as far as is known, this one at least. */
+function strayed({ chain, votes, self }: GroupState, to: CommitId): number {
+  const path = pathTo(chain, to)
+  const { roster } = nodeOf(chain, to).view
+  const others = [...votes].filter(([peer, { gen, commitId }]) => {
+    if (peer === self.peer || roster.get(peer) !== gen) return false
+    return !path.has(commitId) && !leadsTo(chain, to, commitId)
+  })
+  return 1 + others.length
 }
 
 function askAgain(turn: GroupTurn, attempts: number): void {
