@@ -33,8 +33,8 @@ export default {
     ban('driver', { path: '^src/driver\\.ts$' }, { path: '^src/(?!store/|crypto/)' }),
     ban(
       'handlers',
-      { path: '^src/handlers/([^/]+)\\.ts$' },
-      { path: '^src/(handlers|node|api|cli)/', pathNot: '^src/handlers/$1\\.ts$' },
+      { path: '^src/handlers/([^/.]+)[/.]' },
+      { path: '^src/(handlers|node|api|cli)/', pathNot: '^src/handlers/$1[/.]' },
     ),
     ban('floor-3', { path: '^src/node/' }, { path: '^src/(api|cli)/' }),
     ban('floor-4', { path: '^src/api/' }, { path: '^src/(?!api/|node/)' }),

@@ -8,11 +8,11 @@ import type { Components } from './transports.ts'
 import type { AbortOptions } from './types.ts'
 
 /** Rest before the first query and after each; doubles up to the longest. */
-const REST_FIRST_MS = 5_000
-const REST_MAX_MS: number = 10 * 60 * 1_000
+export const REST_FIRST_MS = 5_000
+export const REST_MAX_MS: number = 10 * 60 * 1_000
 
 /** How long one query may take. */
-const QUERY_TIMEOUT_MS = 30_000
+export const QUERY_TIMEOUT_MS = 30_000
 
 /** Octets of the random key that a query goes towards. */
 const KEY_BYTES = 32

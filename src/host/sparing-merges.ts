@@ -5,7 +5,7 @@
 import type { Peer, PeerStore } from '@libp2p/interface'
 
 /** Peers whose last merge is remembered. */
-const PEERS_MAX = 512
+export const PEERS_MAX = 512
 
 interface Told {
   readonly peer: Peer
@@ -28,8 +28,8 @@ export function sparingMerges(store: PeerStore): void {
     if (isOne && before?.protocols.has(protocol) === true) return before.peer
     const peer = await merge(id, data, options)
     if (!isOne) return peer
-    // What was deleted or replaced while this was written is told again the next time.
-    const protocols = told.get(name) === before ? (before?.protocols ?? []) : []
+    // As it is by now: what was deleted or replaced while this was written is told again the next time.
+    const protocols = told.get(name)?.protocols ?? []
     told.delete(name)
     told.set(name, { peer, protocols: new Set([...protocols, protocol]) })
     const [oldest] = told.keys()

@@ -14,7 +14,7 @@ import { printOf } from '../../protocols/group/sync-frames.ts'
 import type { GroupEffect, GroupState } from '../../protocols/group/state.ts'
 import type { GroupKit } from '../../protocols/group/turn.ts'
 import type { GroupId, JoinPackage } from '../../protocols/group/types.ts'
-import type { GroupSync } from '../handlers/group-sync.ts'
+import type { GroupSyncClient } from '../handlers/group-sync/client.ts'
 import type { Host } from '../host/types.ts'
 import type { Op, Store } from '../store/types.ts'
 import type { Direct } from './direct.ts'
@@ -52,7 +52,7 @@ export interface JoiningParts {
   /** Ends a group that runs; answers its last state. */
   readonly end: (groupId: GroupId) => Promise<GroupState | undefined>
   /** From the start on. */
-  readonly sync: () => GroupSync | undefined
+  readonly sync: () => GroupSyncClient | undefined
 }
 
 /** Joins groups. */
@@ -92,9 +92,11 @@ export class GroupJoining {
     const known = this.#parts.get(groupId)
     const isMember = known?.state.phase === 'member'
     if (known !== undefined) {
-      // Only a later membership, or the same on another branch, is joined by: an old package leads nowhere.
+      // Only a later membership, or the same on another branch, is joined by: an old package leads nowhere, even where
+      // the records before the present membership, which would show that it is old, have not come yet.
       const read = readJoinPackage(this.#parts.kit, joinPackage)
-      if (!read.ok || !isWayIn(known.state, read.value.record)) return undefined
+      if (!read.ok || read.value.self.gen < known.state.self.gen) return undefined
+      if (!isWayIn(known.state, read.value.record)) return undefined
     }
     const openGroups = this.#parts.all().filter(({ state }) => state.phase === 'member')
     const isAccepted =

@@ -20,7 +20,8 @@ import { generationsFor } from '../../protocols/group/resync.ts'
 import type { SyncHello, SyncInfo } from '../../protocols/group/sync-frames.ts'
 import { FRAME_FUTURE_HOURS_MAX, SYNC_KNOWN_MAX } from '../../protocols/group/types.ts'
 import type { CommitId, RecordEntry } from '../../protocols/group/types.ts'
-import type { GroupSync, SyncSink, SyncSource } from '../handlers/group-sync.ts'
+import type { GroupSyncClient, SyncSink } from '../handlers/group-sync/client.ts'
+import type { SyncSource } from '../handlers/group-sync/server.ts'
 import type { Host } from '../host/types.ts'
 import type { Store } from '../store/types.ts'
 import { GROUP_TABLES } from './group-rows.ts'
@@ -42,7 +43,7 @@ const NUDGE_MS = 100
 /** What syncing needs. */
 export interface SyncingOptions {
   readonly host: Pick<Host, 'isConnected'>
-  readonly sync: GroupSync
+  readonly sync: GroupSyncClient
   readonly primitives: Primitives
   readonly now: () => number
 }

@@ -24,8 +24,10 @@ import {
 import type { GroupId } from '../../protocols/group/types.ts'
 import { openGossip } from '../handlers/group.ts'
 import type { Gossip } from '../handlers/group.ts'
-import { serveGroupSync } from '../handlers/group-sync.ts'
-import type { GroupSync, SyncSource } from '../handlers/group-sync.ts'
+import { makeGroupSyncClient } from '../handlers/group-sync/client.ts'
+import type { GroupSyncClient } from '../handlers/group-sync/client.ts'
+import { serveGroupSync } from '../handlers/group-sync/server.ts'
+import type { SyncServer, SyncSource } from '../handlers/group-sync/server.ts'
 import type { Host } from '../host/types.ts'
 import type { Op, Store } from '../store/types.ts'
 import { watchCatchUp } from './catch-up.ts'
@@ -90,7 +92,7 @@ export class Groups {
   readonly #stops: (() => void)[] = []
   readonly #closing = new AbortController()
   readonly #gossip: Gossip
-  #sync: GroupSync | undefined
+  #sync: GroupSyncClient | undefined
 
   private constructor(
     options: GroupsOptions,
@@ -148,19 +150,16 @@ export class Groups {
 
   /** Takes up every group, and serves syncs. */
   async start(): Promise<void> {
-    const { host, now } = this.options
-    this.#sync = await serveGroupSync({
-      host,
-      now,
-      server: {
-        source: (groupId, peer) => this.#sourceFor(groupId, peer),
-        shown: async (groupId, peer, entries) => {
-          const group = this.#running.get(groupId)
-          if (group !== undefined) await takeShown(group, this.options.primitives, peer, entries)
-        },
+    const { host, now, store, primitives, regressed } = this.options
+    const server: SyncServer = {
+      source: (groupId, peer) => this.#sourceFor(groupId, peer),
+      shown: async (groupId, peer, entries) => {
+        const group = this.#running.get(groupId)
+        if (group !== undefined) await takeShown(group, primitives, peer, entries)
       },
-    })
-    const { store, regressed } = this.options
+    }
+    await serveGroupSync(host, server, now)
+    this.#sync = makeGroupSyncClient(host)
     for (const groupId of await groupIds(store)) await this.#take(groupId, regressed)
     this.#stops.push(host.onPeer(({ kind, peer }) => kind === 'connected' && this.#met(peer)))
     // Contacts that were added since they connected are met here.

@@ -1,71 +1,17 @@
 // Groups of real nodes on loopback that come together again after a fork that no held epoch bridges.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { introduce, until } from '../support/direct-node.ts'
-import { groupTexts, speak, startGroups } from '../support/group-node.ts'
+import { until } from '../support/direct-node.ts'
+import { GroupCast, groupTexts, speak, threeInGroup } from '../support/group-node.ts'
 import type { GroupNode } from '../support/group-node.ts'
-import type { Name } from '../support/hosts.ts'
 
 const test = suite('node · groups reunion')
 
 /** More than the epochs that are held. */
 const APART_EPOCHS = 10
 
-/** Nodes that are stopped and started on their own stores. */
-class Cast {
-  readonly #rows = new Map<Name, GroupNode['rows']>()
-  readonly #up = new Map<Name, GroupNode>()
-
-  async start(...names: readonly Name[]): Promise<GroupNode[]> {
-    for (const name of names) {
-      const rows = this.#rows.get(name)
-      const node = await startGroups(name, rows === undefined ? {} : { rows })
-      this.#rows.set(name, node.rows)
-      this.#up.set(name, node)
-    }
-    const all = [...this.#up.values()]
-    await introduce(...all)
-    for (const one of all) {
-      for (const other of all) {
-        if (one !== other) await one.host.connect(other.host.peerId).catch(() => undefined)
-      }
-    }
-    return names.map((name) => this.get(name))
-  }
-
-  get(name: Name): GroupNode {
-    const node = this.#up.get(name)
-    assert.ok(node, name)
-    return node
-  }
-
-  async stop(...names: readonly Name[]): Promise<void> {
-    for (const name of names) {
-      await this.#up.get(name)?.stop()
-      this.#up.delete(name)
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop(...this.#up.keys())
-  }
-}
-
-/** Alice founds a group, and Bob and Carol are in it. */
-async function threeInGroup(
-  cast: Cast,
-): Promise<{ alice: GroupNode; carol: GroupNode; groupId: string }> {
-  const [alice, bob, carol] = await cast.start('alice', 'bob', 'carol')
-  assert.ok(alice && bob && carol)
-  for (const node of [bob, carol]) await node.contacts.add(alice.host.peerId)
-  const { groupId } = await alice.groups.create('ops')
-  const others = [bob.host.peerId, carol.host.peerId]
-  await alice.groups.invite(groupId, others, { until: 'joined', timeoutMs: 30_000 })
-  return { alice, carol, groupId }
-}
-
 test('sides that were apart for more epochs than are held come together, and what was said reaches everybody', async () => {
-  await using cast = new Cast()
+  await using cast = new GroupCast()
   const { carol, groupId } = await threeInGroup(cast)
   await cast.stop('alice', 'bob')
   for (let i = 0; i < APART_EPOCHS; i++) await carol.groups.rekey(groupId)
@@ -102,7 +48,7 @@ test('sides that were apart for more epochs than are held come together, and wha
 })
 
 test('a branch is heard of from whoever was added on it, though who added it is away', async () => {
-  await using cast = new Cast()
+  await using cast = new GroupCast()
   const { alice, carol, groupId } = await threeInGroup(cast)
   await alice.groups.setRole(groupId, carol.host.peerId, 'admin')
   await until('Carol is an admin', async () => {

@@ -3,7 +3,13 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Bytes } from '../../protocols/base/bytes.ts'
-import { toTimeMs } from '../../protocols/base/time.ts'
+import { DAY_MS, HOUR_MS, toTimeMs } from '../../protocols/base/time.ts'
+import type { TimeMs } from '../../protocols/base/time.ts'
+import { verifyBundle } from '../../protocols/direct/prekey-bundle.ts'
+import { PREKEY_ROTATION_MS } from '../../protocols/direct/types.ts'
+import { parseContactRecord } from '../../protocols/identity/contact-record.ts'
+import { parseLease } from '../../protocols/mailbox/lease.ts'
+import { LEASE_LIFE_MS } from '../../protocols/mailbox/types.ts'
 import { serveMailbox } from '../../src/handlers/mailbox.ts'
 import type { Answer } from '../../src/handlers/mailbox.ts'
 import { CUSTODY } from '../../src/node/mailbox/box.ts'
@@ -345,6 +351,84 @@ test('a custodian that takes no prekeys keeps none from the others', async () =>
   await meet(bob, [refusing])
   await until('a custodian', () => bob.mailboxes.facts().custodians.length === 1)
   await join(bob, await cast.custodians(['rita', 'max']))
+})
+
+interface Given {
+  readonly bundleSeq: number
+  readonly sequence: number
+  readonly leaseEnds: number
+}
+
+/** What anybody is given of an agent by its custodian, at a time. */
+async function givenOf(
+  recipient: PeerId,
+  asking: DirectNode,
+  custodian: DirectNode,
+  nowMs: TimeMs,
+): Promise<Given> {
+  const { prekeys } = asking
+  const from = custodian.host.peerId
+  const { bundle } = await prekeys.fetchFrom(from, recipient)
+  const verified = verifyBundle(native, recipient, bundle, nowMs)
+  assert.ok(verified.ok)
+  const bytes = await prekeys.fetchRecord(from, recipient, AbortSignal.timeout(5_000))
+  const record = parseContactRecord(native, bytes, { peer: recipient, nowMs })
+  assert.ok(record.ok)
+  const [leaseBytes = new Uint8Array(0)] = record.value.leases
+  const lease = parseLease(native, leaseBytes, { recipient, nowMs })
+  assert.ok(lease.ok)
+  const { bundleSeq } = verified.value
+  return { bundleSeq, sequence: record.value.sequence, leaseEnds: lease.value.expiresAt }
+}
+
+// mailbox spec.md §4.2: "It renews a lease at half its life"; "It signs a contact record with the leases, … and leaves it
+// with its custodians"; "bundle and MLS key packages beside it".
+test('a renewed record, bundle or lease reaches the custodian, and is handed out by it', async () => {
+  await using cast = new Cast()
+  let laterMs = -2 * DAY_MS
+  const now = (): TimeMs => toTimeMs(Date.now() + laterMs)
+  // The bundle is older than the lease, so that each has its own time.
+  const bob = await cast.start('bob', { open: true, now })
+  bob.prekeys.setKeyPackages({ supply: () => Promise.resolve(randomBytes(64)) })
+  laterMs = 0
+  const custodian = await cast.start('rita', { ...SERVING, now })
+  await join(bob, [custodian])
+  const alice = await cast.start('alice')
+  await meet(alice, [custodian, bob])
+  const given = (): Promise<Given> => givenOf(bob.host.peerId, alice, custodian, now())
+  const becomes = async (what: string, holds: (one: Given) => boolean): Promise<Given> => {
+    let last = await given()
+    const isThere = async (): Promise<boolean> => {
+      if (holds(last)) return true
+      // A peer may ask but now and then.
+      await new Promise((resolve) => setTimeout(resolve, 2_000))
+      last = await given()
+      return holds(last)
+    }
+    await until(what, isThere, 30_000)
+    return last
+  }
+  const first = await given()
+
+  // Whoever comes makes an agent look after its custodians.
+  const lookAfterIn = async (ms: number): Promise<void> => {
+    laterMs = ms
+    await alice.host.disconnect(bob.host.peerId)
+    await alice.host.connect(bob.host.peerId)
+  }
+  const rotationMs = PREKEY_ROTATION_MS - 2 * DAY_MS
+  await lookAfterIn(rotationMs - HOUR_MS)
+  const second = await becomes('a newer record', ({ sequence }) => sequence > first.sequence)
+  assert.is(second.bundleSeq, first.bundleSeq)
+
+  await lookAfterIn(rotationMs + HOUR_MS)
+  const { bundleSeq } = await becomes('a newer bundle', (one) => one.bundleSeq > first.bundleSeq)
+  assert.equal(await given(), { ...second, bundleSeq })
+
+  await lookAfterIn(LEASE_LIFE_MS / 2)
+  const last = await becomes('a later lease', ({ leaseEnds }) => leaseEnds > first.leaseEnds)
+  await cast.stop(bob)
+  assert.equal(await given(), last)
 })
 
 test.run()

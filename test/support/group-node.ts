@@ -1,4 +1,5 @@
 // Nodes with direct messages and groups over real hosts on loopback, that can be stopped and started on the same rows.
+import * as assert from 'uvu/assert'
 import type { Bytes } from '../../protocols/base/bytes.ts'
 import { utf8 } from '../../protocols/base/bytes.ts'
 import { toTimeMs } from '../../protocols/base/time.ts'
@@ -7,7 +8,7 @@ import { randomBytes } from '../../src/crypto/random.ts'
 import { makeGroupService } from '../../src/node/group-service.ts'
 import { Groups } from '../../src/node/groups.ts'
 import type { GroupService } from '../../src/node/types.ts'
-import { SEEDS, startDirect } from './direct-node.ts'
+import { introduce, SEEDS, startDirect } from './direct-node.ts'
 import type { DirectNode, DirectNodeOptions } from './direct-node.ts'
 import type { Name } from './hosts.ts'
 
@@ -65,4 +66,61 @@ export async function groupTexts(
 export async function speak(node: GroupNode, groupId: string, text: string): Promise<string> {
   const body: Bytes = utf8(text)
   return (await node.groups.send(groupId, body)).id
+}
+
+/** Nodes that are stopped and started on their own stores. */
+export class GroupCast {
+  readonly #rows = new Map<Name, GroupNode['rows']>()
+  readonly #up = new Map<Name, GroupNode>()
+
+  /** Starts those that are not up, each on the rows that it left, and connects all. */
+  async start(...names: readonly Name[]): Promise<GroupNode[]> {
+    for (const name of names) {
+      if (this.#up.has(name)) continue
+      const rows = this.#rows.get(name)
+      const node = await startGroups(name, rows === undefined ? {} : { rows })
+      this.#rows.set(name, node.rows)
+      this.#up.set(name, node)
+    }
+    const all = [...this.#up.values()]
+    await introduce(...all)
+    for (const one of all) {
+      for (const other of all) {
+        if (one !== other) await one.host.connect(other.host.peerId).catch(() => undefined)
+      }
+    }
+    return names.map((name) => this.get(name))
+  }
+
+  /** One that is up. */
+  get(name: Name): GroupNode {
+    const node = this.#up.get(name)
+    assert.ok(node, name)
+    return node
+  }
+
+  /** Stops nodes; their rows stay. */
+  async stop(...names: readonly Name[]): Promise<void> {
+    for (const name of names) {
+      await this.#up.get(name)?.stop()
+      this.#up.delete(name)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop(...this.#up.keys())
+  }
+}
+
+/** Alice founds a group, and Bob and Carol are in it. */
+export async function threeInGroup(
+  cast: GroupCast,
+): Promise<{ alice: GroupNode; bob: GroupNode; carol: GroupNode; groupId: string }> {
+  const [alice, bob, carol] = await cast.start('alice', 'bob', 'carol')
+  assert.ok(alice && bob && carol)
+  for (const node of [bob, carol]) await node.contacts.add(alice.host.peerId)
+  const { groupId } = await alice.groups.create('ops')
+  const others = [bob.host.peerId, carol.host.peerId]
+  await alice.groups.invite(groupId, others, { until: 'joined', timeoutMs: 30_000 })
+  return { alice, bob, carol, groupId }
 }
