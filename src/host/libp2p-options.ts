@@ -19,9 +19,9 @@ import type { HostDatastore } from './datastore.ts'
 import { makeGater } from './gater.ts'
 import type { AddressPolicy } from './gater.ts'
 import type { HostOptions, RecordKind } from './options.ts'
+import { rememberPeers } from './known-peers.ts'
 import { makePacedWalk } from './paced-walk.ts'
 import { makeGossipsub } from './pubsub.ts'
-import { sparingMerges } from './sparing-merges.ts'
 import {
   READ_BUFFER_BYTES_MAX,
   STREAMS_MAX,
@@ -139,7 +139,7 @@ export async function makeLibp2pOptions(
     services: {
       parts: (components) => {
         components.randomWalk.walk = makePacedWalk(components)
-        sparingMerges(components.peerStore)
+        rememberPeers(components.peerStore)
         return { of: components } // in a box: libp2p starts its services, and must not meet itself
       },
       identify: identify({ maxMessageSize: IDENTIFY_BYTES_MAX }),
