@@ -55,6 +55,15 @@ const DIAL_ADDRESSES_MAX = 16
 /** Yamux asks once how long a round trip takes; from then on connection-watch.ts does, where nothing comes. */
 const MUXER_PING_INTERVAL_MS: number = 24 * 60 * 60 * 1_000
 
+/**
+ * Queries of the DHT: paths at once, and requests at once on each. The library's 10 and 10 dial a whole group at once.
+ * A peer that an answer names is dialled before it is kept: a few at a time, and given time to answer.
+ */
+const QUERY_PATHS = 3
+const QUERY_REQUESTS = 3
+const CONTACT_DIALS_AT_ONCE = 4
+const CONTACT_TIMEOUT_MIN_MS = 10_000
+
 const IDENTIFY_BYTES_MAX: number = 16 * 1024
 
 /* Relay service. */
@@ -186,6 +195,10 @@ function dhtInit({ records = [] }: HostOptions, components: Components): KadDHTI
     protocol: KAD_PROTOCOL,
     clientMode: false, // reachability.ts makes it a client once the node is known to be private
     allowQueryWithZeroPeers: true,
+    alpha: QUERY_REQUESTS,
+    disjointPaths: QUERY_PATHS,
+    pingNewContactConcurrency: CONTACT_DIALS_AT_ONCE,
+    pingNewContactTimeout: { minTimeout: CONTACT_TIMEOUT_MIN_MS },
     // In a mesh on one machine or network, private addresses are all there is.
     peerInfoMapper: (peer) => (isPublicNow() ? removePrivateAddressesMapper(peer) : peer),
     validators: Object.fromEntries(records.map((kind) => [kind.namespace, validatorOf(kind)])),
