@@ -87,10 +87,14 @@ export function isVoidedBy(
   return false
 }
 
-/** True if a member may join by this record: it adds it later than it came in, or on a branch that is not known. */
+/**
+ * True if a member may join by this record: it adds it later than it came in, or again on a branch that is not known. An
+ * earlier one leads nowhere, even where the records that would show that have not come yet.
+ */
 export function isWayIn({ chain, self }: GroupState, { adds, commitId }: CommitRecord): boolean {
-  const isLater = adds.some(({ member }) => member.peer === self.peer && member.gen > self.gen)
-  return isLater || !chain.nodes.has(commitId)
+  const added = adds.find(({ member }) => member.peer === self.peer)?.member
+  if (added === undefined || added.gen < self.gen) return false
+  return added.gen > self.gen || !chain.nodes.has(commitId)
 }
 
 /**

@@ -201,8 +201,10 @@ export class Dialler {
 
   async #lookUp(peer: PeerId, race: Race, known: readonly Multiaddr[]): Promise<Connection> {
     if (known.length > 0) await sleep(LOOKUP_DELAY_MS, undefined, { signal: race.signal })
+    // A peer that is kept has a row in the peer store, with or without an address: the library would answer from that.
     const { multiaddrs } = await this.#node.peerRouting.findPeer(toLibp2pPeerId(peer), {
       signal: race.signal,
+      useCache: known.length > 0,
     })
     const old = new Set(known.map(String))
     const found = multiaddrs

@@ -14,6 +14,7 @@ import {
   toPeerId,
 } from './addresses.ts'
 import { factOf, pathOf } from './connection-fact.ts'
+import { ConnectionWatch } from './connection-watch.ts'
 import { HostDatastore } from './datastore.ts'
 import { Dialler } from './dial.ts'
 import { makeFrameStream } from './frames.ts'
@@ -112,6 +113,7 @@ export class ConclaveHost implements Host {
   readonly #bootstrap = new Set<PeerId>()
   readonly #book: PeerBook
   readonly #reachability: ReachabilityWatch
+  readonly #watch: ConnectionWatch
   readonly #pruning: NodeJS.Timeout
   readonly #listeners = new Set<(event: PeerEvent) => void>()
   #closing: Promise<void> | undefined
@@ -132,6 +134,7 @@ export class ConclaveHost implements Host {
     })
     this.#book = new PeerBook(node.peerStore)
     this.#reachability = new ReachabilityWatch(node.services)
+    this.#watch = new ConnectionWatch(() => node.getConnections())
     this.#pruning = setInterval(() => void this.#prune(), PRUNE_INTERVAL_MS).unref()
     this.pubsub = makePubsub(node.services.pubsub)
     this.records = new RecordStore(node.services.dht)
@@ -318,6 +321,7 @@ export class ConclaveHost implements Host {
   async #close(): Promise<void> {
     this.#keepAlive.close()
     this.#reachability.close()
+    this.#watch.close()
     clearInterval(this.#pruning)
     this.#dialler.close()
     // A transport's binary may never report the end of its last connection.

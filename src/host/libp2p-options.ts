@@ -15,13 +15,15 @@ import { ping } from '@libp2p/ping'
 import type { Ping } from '@libp2p/ping'
 import type { Libp2pOptions } from 'libp2p'
 import { isPublic } from './addresses.ts'
+import { hearingMuxers } from './connection-watch.ts'
 import type { HostDatastore } from './datastore.ts'
 import { makeGater } from './gater.ts'
 import type { AddressPolicy } from './gater.ts'
 import type { HostOptions, RecordKind } from './options.ts'
+import { rememberPeers } from './known-peers.ts'
 import { makePacedWalk } from './paced-walk.ts'
 import { makeGossipsub } from './pubsub.ts'
-import { sparingMerges } from './sparing-merges.ts'
+
 import {
   READ_BUFFER_BYTES_MAX,
   STREAMS_MAX,
@@ -50,9 +52,17 @@ export const DIAL_TIMEOUT_MS = 10_000
 export const ADDRESS_DIAL_TIMEOUT_MS = 4_000
 const DIALS_QUEUED_MAX = 500
 const DIAL_ADDRESSES_MAX = 16
-/** A half-open connection is noticed after one interval and one timeout: within 30 s. */
-const MONITOR_INTERVAL_MS = 15_000
-const MONITOR_TIMEOUT_MIN_MS = 10_000
+/** Yamux asks once how long a round trip takes; from then on connection-watch.ts does, where nothing comes. */
+const MUXER_PING_INTERVAL_MS: number = 24 * 60 * 60 * 1_000
+
+/**
+ * Queries of the DHT: paths at once, and requests at once on each. The library's 10 and 10 dial a whole group at once.
+ * A peer that an answer names is dialled before it is kept: a few at a time, and given time to answer.
+ */
+const QUERY_PATHS = 3
+const QUERY_REQUESTS = 3
+const CONTACT_DIALS_AT_ONCE = 4
+const CONTACT_TIMEOUT_MIN_MS = 10_000
 
 const IDENTIFY_BYTES_MAX: number = 16 * 1024
 
@@ -105,17 +115,20 @@ export async function makeLibp2pOptions(
     transports,
     connectionEncrypters: [noise()],
     streamMuxers: [
-      sparingYamux({
-        maxInboundStreams: STREAMS_MAX,
-        maxOutboundStreams: STREAMS_MAX,
-        // Those that come before the upgrade is through: a few together are no flood.
-        maxEarlyStreams: STREAMS_MAX,
-        streamOptions: {
-          maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX,
-          maxReadBufferLength: READ_BUFFER_BYTES_MAX,
-          maxWriteBufferLength: WRITE_BUFFER_BYTES_MAX,
-        },
-      }),
+      hearingMuxers(
+        sparingYamux({
+          keepAliveInterval: MUXER_PING_INTERVAL_MS,
+          maxInboundStreams: STREAMS_MAX,
+          maxOutboundStreams: STREAMS_MAX,
+          // Those that come before the upgrade is through: a few together are no flood.
+          maxEarlyStreams: STREAMS_MAX,
+          streamOptions: {
+            maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX,
+            maxReadBufferLength: READ_BUFFER_BYTES_MAX,
+            maxWriteBufferLength: WRITE_BUFFER_BYTES_MAX,
+          },
+        }),
+      ),
     ],
     connectionManager: {
       maxConnections:
@@ -128,10 +141,7 @@ export async function makeLibp2pOptions(
       maxPeerAddrsToDial: DIAL_ADDRESSES_MAX,
       reconnectRetries: 0, // keep-alive.ts does this, and does not stop after a few tries
     },
-    connectionMonitor: {
-      pingInterval: MONITOR_INTERVAL_MS,
-      pingTimeout: { minTimeout: MONITOR_TIMEOUT_MIN_MS },
-    },
+    connectionMonitor: { enabled: false },
     connectionGater: makeGater(policy),
     datastore,
     peerStore: { maxAddressAge: ADDRESS_AGE_MAX_MS, maxPeerAge: PEER_AGE_MAX_MS },
@@ -139,7 +149,7 @@ export async function makeLibp2pOptions(
     services: {
       parts: (components) => {
         components.randomWalk.walk = makePacedWalk(components)
-        sparingMerges(components.peerStore)
+        rememberPeers(components.peerStore)
         return { of: components } // in a box: libp2p starts its services, and must not meet itself
       },
       identify: identify({ maxMessageSize: IDENTIFY_BYTES_MAX }),
@@ -185,6 +195,10 @@ function dhtInit({ records = [] }: HostOptions, components: Components): KadDHTI
     protocol: KAD_PROTOCOL,
     clientMode: false, // reachability.ts makes it a client once the node is known to be private
     allowQueryWithZeroPeers: true,
+    alpha: QUERY_REQUESTS,
+    disjointPaths: QUERY_PATHS,
+    pingNewContactConcurrency: CONTACT_DIALS_AT_ONCE,
+    pingNewContactTimeout: { minTimeout: CONTACT_TIMEOUT_MIN_MS },
     // In a mesh on one machine or network, private addresses are all there is.
     peerInfoMapper: (peer) => (isPublicNow() ? removePrivateAddressesMapper(peer) : peer),
     validators: Object.fromEntries(records.map((kind) => [kind.namespace, validatorOf(kind)])),

@@ -7,9 +7,14 @@ import { listenable } from './signals.ts'
 import type { Components } from './transports.ts'
 import type { AbortOptions } from './types.ts'
 
-/** Rest before the first query and after each; doubles up to the longest. */
+/** Rest before the first query; doubles with each, and grows faster after one that met only those met before. */
 export const REST_FIRST_MS = 5_000
 export const REST_MAX_MS: number = 10 * 60 * 1_000
+const GROWTH = 2
+const GROWTH_AMONG_KNOWN = 8
+
+/** Peers that are remembered as met. */
+const MET_MAX = 1_024
 
 /** How long one query may take. */
 export const QUERY_TIMEOUT_MS = 30_000
@@ -22,16 +27,26 @@ export function makePacedWalk(
   components: Components,
 ): (options?: AbortOptions) => AsyncGenerator<PeerInfo> {
   return async function* walk({ signal }: AbortOptions = {}): AsyncGenerator<PeerInfo> {
-    for (let restMs = REST_FIRST_MS; ; restMs = Math.min(restMs * 2, REST_MAX_MS)) {
+    const met = new Set<string>()
+    for (let restMs = REST_FIRST_MS; ;) {
       await sleep(restMs, undefined, signal === undefined ? { ref: false } : { signal, ref: false })
       const timeout = AbortSignal.timeout(QUERY_TIMEOUT_MS)
       const within = listenable(signal === undefined ? timeout : AbortSignal.any([signal, timeout]))
       const key = crypto.getRandomValues(new Uint8Array(KEY_BYTES))
+      let [oldCount, newCount] = [0, 0]
       try {
-        yield* closest(components, key, within)
+        for await (const peer of closest(components, key, within)) {
+          const name = peer.id.toString()
+          if (met.has(name)) oldCount += 1
+          else newCount += 1
+          if (met.size < MET_MAX) met.add(name)
+          yield peer
+        }
       } catch {
         signal?.throwIfAborted() // a query that failed is followed by the next
       }
+      const growth = newCount === 0 && oldCount > 0 ? GROWTH_AMONG_KNOWN : GROWTH
+      restMs = Math.min(restMs * growth, REST_MAX_MS)
     }
   }
 }

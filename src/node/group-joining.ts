@@ -92,11 +92,9 @@ export class GroupJoining {
     const known = this.#parts.get(groupId)
     const isMember = known?.state.phase === 'member'
     if (known !== undefined) {
-      // Only a later membership, or the same on another branch, is joined by: an old package leads nowhere, even where
-      // the records before the present membership, which would show that it is old, have not come yet.
+      // Only a later membership, or the same on another branch, is joined by: an old package leads nowhere.
       const read = readJoinPackage(this.#parts.kit, joinPackage)
-      if (!read.ok || read.value.self.gen < known.state.self.gen) return undefined
-      if (!isWayIn(known.state, read.value.record)) return undefined
+      if (!read.ok || !isWayIn(known.state, read.value.record)) return undefined
     }
     const openGroups = this.#parts.all().filter(({ state }) => state.phase === 'member')
     const isAccepted =

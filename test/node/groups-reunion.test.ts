@@ -61,6 +61,11 @@ test('a branch is heard of from whoever was added on it, though who added it is 
   await rita.contacts.add(alice.host.peerId)
   const joined = { until: 'joined', timeoutMs: 30_000 } as const
   await alice.groups.invite(groupId, [rita.host.peerId], joined)
+  // She shows them to those who do not know her yet.
+  await until('Rita has the records before her own', async () => {
+    const { pending } = await rita.groups.info(groupId)
+    return !pending.some((one) => one.startsWith('records before'))
+  })
   await cast.stop('alice', 'rita')
   for (const node of await cast.start('bob', 'carol')) await node.groups.rekey(groupId)
   await cast.start('rita')
