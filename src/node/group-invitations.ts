@@ -97,13 +97,20 @@ export class Invitations {
     return accepted
   }
 
-  /** The row that ends an invitation, and what to call once it is durable. */
-  drop(groupId: GroupId): { readonly ops: readonly Op[]; readonly after: () => void } {
-    return { ops: [del(TABLE, groupId)], after: () => void this.#kept.delete(groupId) }
+  /** The row that ends an invitation, and what to call once it is durable; nothing if a newer one has taken its place. */
+  drop({ groupId, bytes }: KeptInvitation): {
+    readonly ops: readonly Op[]
+    readonly after: () => void
+  } {
+    const isKept = (): boolean => this.#kept.get(groupId)?.bytes === bytes
+    return {
+      ops: isKept() ? [del(TABLE, groupId)] : [],
+      after: () => void (isKept() && this.#kept.delete(groupId)),
+    }
   }
 
-  async decline(groupId: GroupId): Promise<void> {
-    const { ops, after } = this.drop(groupId)
+  async decline(one: KeptInvitation): Promise<void> {
+    const { ops, after } = this.drop(one)
     await this.#store.commit(ops)
     after()
   }

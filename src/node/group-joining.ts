@@ -29,6 +29,8 @@ import type { RunningGroup } from './running-group.ts'
 /** Pause before a group is joined again, after a failure. */
 const RETRY_MS: number = 5 * SECOND_MS
 
+const nothing = (): void => undefined
+
 /** What joining needs of the groups. */
 export interface JoiningParts {
   readonly options: {
@@ -55,10 +57,16 @@ export interface JoiningParts {
   readonly sync: () => GroupSyncClient | undefined
 }
 
+/** What a group is being joined by. */
+interface Joining {
+  readonly invitation: KeptInvitation
+  readonly done: Promise<RunningGroup>
+}
+
 /** Joins groups. */
 export class GroupJoining {
   readonly #parts: JoiningParts
-  readonly #joining = new Map<GroupId, Promise<RunningGroup>>()
+  readonly #joining = new Map<GroupId, Joining>()
 
   constructor(parts: JoiningParts) {
     this.#parts = parts
@@ -76,7 +84,7 @@ export class GroupJoining {
 
   /** Resolves once nothing is being joined. */
   async idle(): Promise<void> {
-    await Promise.allSettled(this.#joining.values())
+    await Promise.allSettled([...this.#joining.values()].map(({ done }) => done))
   }
 
   /** Takes a JoinPackage in the batch of the handoff: joined by at once, or kept for the agent to decide. */
@@ -91,10 +99,11 @@ export class GroupJoining {
     const { groupId } = joinPackage
     const known = this.#parts.get(groupId)
     const isMember = known?.state.phase === 'member'
-    if (known !== undefined) {
-      // Only a later membership, or the same on another branch, is joined by: an old package leads nowhere.
-      const read = readJoinPackage(this.#parts.kit, joinPackage)
-      if (!read.ok || !isWayIn(known.state, read.value.record)) return undefined
+    const gen = this.#genOf(joinPackage)
+    const kept = this.#parts.invitations.get(groupId)
+    // Only a later membership, or the same on another branch, is joined by: an old package leads nowhere.
+    if (gen === undefined || (kept !== undefined && gen < (this.#genOf(kept.joinPackage) ?? 0))) {
+      return undefined
     }
     const openGroups = this.#parts.all().filter(({ state }) => state.phase === 'member')
     const isAccepted =
@@ -120,6 +129,15 @@ export class GroupJoining {
     }
   }
 
+  /** The membership that a JoinPackage begins; undefined if there is no way in by it. */
+  #genOf(joinPackage: JoinPackage): number | undefined {
+    const read = readJoinPackage(this.#parts.kit, joinPackage)
+    const known = this.#parts.get(joinPackage.groupId)
+    if (!read.ok) return known === undefined ? 0 : undefined
+    const { record, self } = read.value
+    return known === undefined || isWayIn(known.state, record) ? self.gen : undefined
+  }
+
   #joinLater(invitation: KeptInvitation, delayMs: number): void {
     const timer = setTimeout(() => {
       // Before the start nobody can be asked; `start` takes up what is accepted.
@@ -132,24 +150,32 @@ export class GroupJoining {
     timer.unref()
   }
 
-  /** Joins by an invitation; one that cannot be joined by is dropped. */
+  /** Joins by an invitation; one that cannot be joined by is dropped. A newer one is joined by after an older. */
   #join(invitation: KeptInvitation): Promise<RunningGroup> {
     const { groupId } = invitation
-    const joining = this.#joining.get(groupId)
-    if (joining !== undefined) return joining
-    const done = this.#joinBy(invitation).finally(() => this.#joining.delete(groupId))
-    this.#joining.set(groupId, done)
+    const before = this.#joining.get(groupId)
+    if (before?.invitation.bytes === invitation.bytes) return before.done
+    const over = before === undefined ? Promise.resolve() : before.done.then(nothing, nothing)
+    const done = over
+      .then(() => this.#joinBy(invitation))
+      .finally(() => {
+        if (this.#joining.get(groupId)?.done === done) this.#joining.delete(groupId)
+      })
+    this.#joining.set(groupId, { invitation, done })
     return done
   }
 
-  async #joinBy({ joinPackage, groupId, from }: KeptInvitation): Promise<RunningGroup> {
+  async #joinBy(invitation: KeptInvitation): Promise<RunningGroup> {
+    const { joinPackage, groupId, from } = invitation
     const { store, host, now } = this.#parts.options
     const refuse = async (code: ConstructorParameters<typeof ConclaveError>[0]): Promise<never> => {
-      await this.#parts.invitations.decline(groupId)
+      await this.#parts.invitations.decline(invitation)
       throw new ConclaveError(code, 'this invitation cannot be joined by', {
         hint: 'ask the inviter for another one',
       })
     }
+    const isNewest = this.#parts.invitations.get(groupId)?.bytes === invitation.bytes
+    if (!isNewest || this.#genOf(joinPackage) === undefined) return refuse('GROUP_EPOCH_STALE')
     await host.addAddresses(from, joinPackage.addresses)
     const read = readJoinPackage(this.#parts.kit, joinPackage)
     if (!read.ok) return refuse(read.code)
@@ -170,7 +196,7 @@ export class GroupJoining {
       before === undefined
         ? []
         : await dropMembership(store, groupId, before.self.gen === step[0].self.gen)
-    const dropped = this.#parts.invitations.drop(groupId)
+    const dropped = this.#parts.invitations.drop(invitation)
     await this.#parts.begin(step, [
       ...over,
       ...dropped.ops,
@@ -185,14 +211,14 @@ export class GroupJoining {
   async #treeOf({ tree, treeHash, groupId }: JoinPackage, from: PeerId): Promise<Bytes> {
     if (tree.length > 0) return tree
     const { primitives } = this.#parts.options
-    const nothing = printOf(primitives, []).print
+    const none = printOf(primitives, []).print
     const hello = {
       groupId,
       tip: '0'.repeat(64) as never,
       records: 0,
-      recordsPrint: nothing,
+      recordsPrint: none,
       logCount: 0,
-      logPrint: nothing,
+      logPrint: none,
     }
     const found = await this.#parts.sync()?.tree(from, hello, treeHash, this.#parts.closing)
     if (found !== undefined) return found

@@ -246,7 +246,7 @@ class Service implements GroupService {
   }
 
   async decline(groupId: string): Promise<{ groupId: string }> {
-    await this.#groups.invitations.decline(this.#demandInvitation(groupId).groupId)
+    await this.#groups.invitations.decline(this.#demandInvitation(groupId))
     return { groupId }
   }
 
