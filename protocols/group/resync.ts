@@ -33,7 +33,11 @@ export function resyncJob(turn: GroupTurn, to: CommitId, waitMs: number): Job | 
   if (state.phase !== 'member' || !isMember(node.view, state.self)) return undefined
   if (comingBack?.to !== to) {
     const attempts = comingBack?.attempts ?? 0
-    const dueAt = toTimeMs(Math.round(nowMs + waitMs + spread(turn, attempts)))
+    const drawAt = (tries: number): number => nowMs + waitMs + spread(turn, tries)
+    const drawnAt = drawAt(attempts)
+    // Who has waited does not begin anew because somebody else came in before it, or the group went on.
+    const waitedAt = comingBack === undefined ? drawnAt : Math.max(comingBack.dueAt, drawAt(0))
+    const dueAt = toTimeMs(Math.round(Math.min(drawnAt, waitedAt)))
     turn.note({ comingBack: { to, dueAt, attempts } })
     return undefined
   }
