@@ -29,7 +29,11 @@ export function resyncJob(turn: GroupTurn, to: CommitId, waitMs: number): Job | 
   if (comingBack?.to !== to) {
     const attempts = comingBack?.attempts ?? 0
     const spanMs = Math.min(strayed(state, to) * SETTLE_MS, RESYNC_SPREAD_MS)
-    const dueAt = toTimeMs(Math.round(nowMs + waitMs + spreadMs(turn, attempts, spanMs)))
+    const drawAt = (tries: number): number => nowMs + waitMs + spreadMs(turn, tries, spanMs)
+    const drawnAt = drawAt(attempts)
+    // Who has waited does not begin anew because somebody else came in before it, or the group went on.
+    const waitedAt = comingBack === undefined ? drawnAt : Math.max(comingBack.dueAt, drawAt(0))
+    const dueAt = toTimeMs(Math.round(Math.min(drawnAt, waitedAt)))
     turn.note({ comingBack: { to, dueAt, attempts } })
     return undefined
   }
