@@ -7,31 +7,26 @@ import type { ChainNode } from './chain.ts'
 import { toCommitId } from './ids.ts'
 import type { Job, JobResult, NewEpoch } from './jobs.ts'
 import { makeGeneration, openBody } from './keys.ts'
-import { reviewSealed } from './salvage.ts'
+import { endMembership } from './membership.ts'
 import type { CommitContent } from './mls-engine.ts'
 import { encodePolicy } from './policy.ts'
+import { reviewSealed } from './salvage.ts'
 import { isFinal, selectTip, standingOf } from './selection.ts'
 import { checkOf, signAck } from './signed-notes.ts'
-import type { GroupState, HeldEpoch, Listening, OwedTree } from './state.ts'
-import type { GroupKit, GroupTurn } from './turn.ts'
-import { takeVote } from './votes.ts'
+import type { GroupState, HeldEpoch, Listening } from './state.ts'
+import type { GroupTurn } from './turn.ts'
 import {
   ACK_LATE_MS,
   ACK_SPREAD_MS,
   ACK_SPREAD_MS_MAX,
   ACKS_AT_ONCE_MAX,
+  BODY_WAIT_MS,
   CONTESTED_ACK_MS,
   CONTESTED_ACK_MS_MAX,
-  OWED_TREES_MAX,
-  BODY_WAIT_MS,
   GENERATION_HOLD_MS,
-  GENERATION_LINGER_MS,
-  PAST_EPOCHS_MAX,
-  PAST_EPOCHS_MS,
-  PAST_FINAL_MS,
-  PAST_MS_MIN,
 } from './types.ts'
 import type { CommitId, RecordAdd } from './types.ts'
+import { takeVote } from './votes.ts'
 
 /** What leads towards the selected tip. */
 export type Route =
@@ -115,94 +110,6 @@ export function takeRemoved(turn: GroupTurn, commitId: CommitId, content: Commit
     return
   }
   endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')
-}
-
-/**
- * Forgets every secret of the group; what was received stays readable. Whoever was removed keeps what it said and what it
- * could not open yet: the removal may turn out to be void.
- */
-export function endMembership(turn: GroupTurn, phase: 'left' | 'removed'): void {
-  for (const commitId of turn.state.held.keys()) turn.ask({ kind: 'dropEpoch', commitId })
-  for (const commitId of turn.state.checkpoints.keys()) {
-    turn.ask({ kind: 'dropCheckpoint', commitId })
-  }
-  for (const treeHash of treesOf(turn)) turn.ask({ kind: 'dropTree', treeHash })
-  if (phase === 'left') forgetMessages(turn)
-  for (const { id } of turn.state.intents) {
-    turn.ask({ kind: 'intentFailed', id, code: 'GROUP_NOT_MEMBER' })
-  }
-  const generations = endAll(turn)
-  turn.change({
-    phase,
-    generations,
-    held: new Map(),
-    checkpoints: new Map(),
-    intents: [],
-    welcomes: [],
-    owed: [],
-    leaves: new Map(),
-  })
-  turn.ask({ kind: 'changed' })
-}
-
-function forgetMessages(turn: GroupTurn): void {
-  const { outbox, kept, waiting } = turn.state
-  for (const { n } of outbox) turn.ask({ kind: 'dropLetter', n })
-  for (const { author, n } of kept.values()) turn.ask({ kind: 'dropKept', author, n })
-  for (const frameId of waiting.keys()) turn.ask({ kind: 'dropWaiting', frameId })
-  turn.change({ outbox: [], kept: new Map(), waiting: new Map() })
-}
-
-function endAll(turn: GroupTurn): Map<CommitId, Listening> {
-  const generations = new Map(turn.state.generations)
-  for (const [start, { generation, endedAt = turn.nowMs }] of generations) {
-    const listening = { generation, endedAt }
-    generations.set(start, listening)
-    turn.ask({ kind: 'saveGeneration', listening })
-  }
-  return generations
-}
-
-function dropTrees(turn: GroupTurn, before: readonly Bytes[]): void {
-  const left = treesOf(turn)
-  for (const treeHash of before) {
-    if (!left.some((one) => equalBytes(one, treeHash))) turn.ask({ kind: 'dropTree', treeHash })
-  }
-}
-
-/** The tree of an epoch that is over, if a member that this one added by it may still have to fetch it. */
-function owedOf({ state }: GroupTurn, commitId: CommitId): OwedTree | undefined {
-  const epoch = state.held.get(commitId)
-  const isOwn = nodeOf(state.chain, commitId).record.author.peer === state.self.peer
-  return isOwn && epoch !== undefined && awaitsMembers(state, commitId)
-    ? { commitId, treeHash: epoch.treeHash }
-    : undefined
-}
-
-/** True while somebody whom a commit added is a member and has not voted yet. */
-function awaitsMembers({ chain, tip, votes }: GroupState, commitId: CommitId): boolean {
-  const { roster } = nodeOf(chain, tip).view
-  return nodeOf(chain, commitId).record.adds.some(
-    ({ member: { peer, gen } }) => roster.get(peer) === gen && votes.get(peer)?.gen !== gen,
-  )
-}
-
-function reviewOwed(turn: GroupTurn): void {
-  const { owed } = turn.state
-  const left = owed.filter(({ commitId }) => awaitsMembers(turn.state, commitId))
-  if (left.length === owed.length) return
-  const trees = treesOf(turn)
-  turn.change({ owed: left.slice(-OWED_TREES_MAX) })
-  dropTrees(turn, trees)
-}
-
-function treesOf({ state }: GroupTurn): Bytes[] {
-  const trees = new Map<string, Bytes>()
-  const { held, checkpoints, owed } = state
-  for (const { treeHash } of [...held.values(), ...checkpoints.values(), ...owed]) {
-    trees.set(treeHash.join(), treeHash)
-  }
-  return [...trees.values()]
 }
 
 function isAsRecorded({ record, view }: ChainNode, epoch: NewEpoch): boolean {
@@ -337,117 +244,5 @@ export function ackTip(turn: GroupTurn): void {
   const before = chain.nodes.get(record.parent)?.view.generation
   if (before !== undefined && before !== view.generation) {
     turn.publish(before, { kind: 'acks', acks: [ack] })
-  }
-}
-
-/** Drops the secrets of epochs past their number or their time, and generations that nobody uses any more. */
-export function expireEpochs(turn: GroupTurn): void {
-  reviewOwed(turn)
-  const { held, checkpoints, generations } = turn.state
-  const isOver = ({ dueAt }: Past): boolean => turn.nowMs >= dueAt
-  const over = pastEpochs(turn.kit, turn.state).filter(isOver)
-  const spent = pastCheckpoints(turn.kit, turn.state).filter(isOver)
-  if (over.length > 0 || spent.length > 0) {
-    const trees = treesOf(turn)
-    const keptEpochs = new Map(held)
-    const keptCheckpoints = new Map(checkpoints)
-    const owed = over.flatMap(({ commitId }) => owedOf(turn, commitId) ?? [])
-    if (owed.length > 0) turn.change({ owed: [...turn.state.owed, ...owed] })
-    for (const { commitId } of over) {
-      keptEpochs.delete(commitId)
-      turn.ask({ kind: 'dropEpoch', commitId })
-    }
-    for (const { commitId } of spent) {
-      keptCheckpoints.delete(commitId)
-      turn.ask({ kind: 'dropCheckpoint', commitId })
-    }
-    turn.change({ held: keptEpochs, checkpoints: keptCheckpoints })
-    dropTrees(turn, trees)
-  }
-  expireGenerations(turn, generations)
-}
-
-/** Secrets that are not those of the tip, and when they are over. */
-interface Past {
-  readonly commitId: CommitId
-  readonly dueAt: number
-}
-
-function pastEpochs(kit: GroupKit, state: GroupState): Past[] {
-  const past = [...state.held].filter(([id]) => id !== state.tip)
-  return endsOf(
-    kit,
-    state,
-    past.map(([id, { endedAt = 0 }]) => [id, endedAt]),
-  )
-}
-
-/** A checkpoint has the keys of all that is said in its epoch: once the epoch is entered, its snapshot takes its place. */
-function pastCheckpoints(kit: GroupKit, state: GroupState): Past[] {
-  const made = [...state.checkpoints].map(([id, { madeAt }]): [CommitId, number] => [id, madeAt])
-  const entered = made.filter(([id]) => state.held.has(id))
-  const others = made.filter(([id]) => !state.held.has(id))
-  return [
-    ...entered.map(([commitId, dueAt]) => ({ commitId, dueAt })),
-    ...endsOf(kit, state, others),
-  ]
-}
-
-/** When each of them is over that is past since a time: by number, by time, or once most members are beyond it. */
-function endsOf(
-  { retention }: GroupKit,
-  state: GroupState,
-  past: readonly (readonly [CommitId, number])[],
-): Past[] {
-  const { epochs = PAST_EPOCHS_MAX, ms = PAST_EPOCHS_MS } = retention ?? {}
-  const keptMs = Math.min(ms, PAST_EPOCHS_MS)
-  const newestFirst = [...past].sort(([, a], [, b]) => b - a)
-  return newestFirst.map(([commitId, since], i) => {
-    if (i >= PAST_EPOCHS_MAX) return { commitId, dueAt: since }
-    const isKept = i < epochs
-    const wishedMs = isSettled(state, commitId) ? Math.min(keptMs, PAST_FINAL_MS) : keptMs
-    return { commitId, dueAt: since + Math.max(isKept ? wishedMs : 0, PAST_MS_MIN) }
-  })
-}
-
-/** True for epochs that no branch will be followed from any more: most members are beyond them, or on another branch. */
-function isSettled({ chain, votes, tip }: GroupState, id: CommitId): boolean {
-  const { final } = standingOf(chain, votes)
-  // Who is not there yet needs what it holds to get there.
-  return final !== undefined && leadsTo(chain, final, tip) && !leadsTo(chain, final, id)
-}
-
-/** When `expireEpochs` has something to do next. */
-export function epochsDueAt(kit: GroupKit, state: GroupState): number {
-  const past = [...pastEpochs(kit, state), ...pastCheckpoints(kit, state)]
-  const over = [...state.generations.values()].map(({ endedAt }) =>
-    endedAt === undefined ? Number.POSITIVE_INFINITY : endedAt + GENERATION_LINGER_MS,
-  )
-  return Math.min(...past.map(({ dueAt }) => dueAt), ...over)
-}
-
-function expireGenerations(turn: GroupTurn, generations: ReadonlyMap<CommitId, Listening>): void {
-  const current =
-    turn.state.phase === 'member' || turn.state.phase === 'leaving'
-      ? turn.view.generation
-      : undefined
-  const next = new Map(generations)
-  for (const [start, listening] of generations) {
-    const { generation, endedAt } = listening
-    if (start === current) {
-      if (endedAt === undefined) continue
-      next.set(start, { generation })
-      turn.ask({ kind: 'saveGeneration', listening: { generation } })
-    } else if (endedAt === undefined) {
-      const ended = { generation, endedAt: turn.nowMs }
-      next.set(start, ended)
-      turn.ask({ kind: 'saveGeneration', listening: ended })
-    } else if (turn.nowMs - endedAt >= GENERATION_LINGER_MS) {
-      next.delete(start)
-      turn.ask({ kind: 'dropGeneration', start })
-    }
-  }
-  if (next.size !== generations.size || [...next].some(([k, v]) => generations.get(k) !== v)) {
-    turn.change({ generations: next })
   }
 }

@@ -1,33 +1,25 @@
 // Changing the group: what is asked for becomes a commit, and is asked for again where it lost (spec.md §4.5).
 // Floor 0, pure.
-import { compareBytes, concat, equalBytes } from '../base/bytes.ts'
 import type { Bytes } from '../base/bytes.ts'
 import { invariant } from '../base/errors.ts'
-import { peerIdToBytes } from '../base/ids.ts'
 import type { PeerId } from '../base/ids.ts'
-import type { Primitives } from '../base/primitives.ts'
-import { toTimeMs } from '../base/time.ts'
 import { adopt } from './adoption.ts'
-import { admit, leadsTo, nodeOf } from './chain.ts'
+import { admit, nodeOf } from './chain.ts'
 import { signRecord } from './commit-record.ts'
 import { sameRef } from './ids.ts'
+import { isDone, openIntents } from './intents.ts'
 import type { Job, JobResult } from './jobs.ts'
 import { sealBody } from './keys.ts'
+import { leaveDueAt } from './leaves.ts'
 import type { EngineCode, Proposal } from './mls-engine.ts'
 import { encodePolicy, isAdmin, withRole } from './policy.ts'
 import { selectTip } from './selection.ts'
-import { isSettled } from './settled.ts'
-import type { Change, DueWelcome, GroupState, Intent } from './state.ts'
+import type { Change, DueWelcome, Intent } from './state.ts'
 import type { GroupTurn } from './turn.ts'
-import { countRecord } from './votes.ts'
 import {
   COMMIT_ATTEMPTS_MAX,
   INLINE_BODY_BYTES_MAX,
-  INTENTS_MAX,
   JOIN_PACKAGE_BYTES_MAX,
-  LOST_SPREAD_MS,
-  PAST_EPOCHS_MS,
-  REKEY_MS,
   SETTLE_MS,
 } from './types.ts'
 import type {
@@ -39,128 +31,14 @@ import type {
   RecordRemove,
   View,
 } from './types.ts'
-import { isMember, isRemovalBy, nextRef, policyHash, policyWithout, rosterHash } from './view.ts'
+import { isRemovalBy, nextRef, policyHash, policyWithout, rosterHash } from './view.ts'
+import { countRecord } from './votes.ts'
 
 const NONCE_BYTES = 12
 /** Octets of a JoinPackage besides its record's additions and its roster: Welcome, policy, addresses, those who are gone. */
 const JOIN_PACKAGE_REST_BYTES = 8_192
 const MEMBER_BYTES = 36
 const ADD_BYTES = 73
-/** After many losses the span to draw from grows no more. */
-const LOST_TIMES_MAX = 16
-
-/** Adds changes to what is asked for. */
-export function askChanges(turn: GroupTurn, changes: readonly Change[], isRoutine = false): void {
-  let { intentId } = turn.state
-  const asked = changes.map((change): Intent => {
-    intentId += 1
-    const intent = { id: intentId, change, askedAt: turn.nowMs, attempts: 0 }
-    return isRoutine ? { ...intent, isRoutine } : intent
-  })
-  const last = turn.state.intents.filter(
-    ({ change }) => !changes.some((next) => supersedes(next, change)),
-  )
-  const intents = [...last, ...asked]
-  const isOpen = ({ committedIn }: Intent): boolean => committedIn === undefined
-  // Where nothing becomes final for long, the oldest that were committed are taken for done.
-  const excess = intents.length - INTENTS_MAX
-  const done = new Set(intents.filter((one) => !isOpen(one)).slice(0, Math.max(0, excess)))
-  turn.change({ intentId, intents: intents.filter((one) => !done.has(one)) })
-}
-
-/** True if what was asked for before is not to be made again, should it lose: another change was asked for since. */
-function supersedes(next: Change, last: Change): boolean {
-  if (last.kind === 'rekey' || next.kind === 'rekey') return next.kind === last.kind
-  const peerOf = (one: Exclude<Change, { kind: 'rekey' }>): PeerId =>
-    one.kind === 'add' ? one.peer : one.member.peer
-  if (peerOf(next) !== peerOf(last)) return false
-  return next.kind === 'remove' ? last.kind !== 'remove' : next.kind === last.kind
-}
-
-/** True if the group already is as the change wants it. */
-function isDone(change: Change, view: View): boolean {
-  switch (change.kind) {
-    case 'add':
-      return view.roster.has(change.peer)
-    case 'remove':
-      return !isMember(view, change.member)
-    case 'role':
-      return (
-        !isMember(view, change.member) ||
-        isAdmin(view.policy, change.member) === (change.role === 'admin')
-      )
-    case 'rekey':
-      return false
-  }
-}
-
-/** Takes back what was committed on a branch that lost; forgets what is settled. */
-export function reviewIntents(turn: GroupTurn): void {
-  const { chain, tip, intents } = turn.state
-  if (intents.length === 0) return
-  const next: Intent[] = []
-  for (const intent of intents) {
-    const { committedIn } = intent
-    if (committedIn === undefined) {
-      if (!isDone(intent.change, turn.view)) next.push(intent)
-    } else if (!leadsTo(chain, committedIn, tip)) next.push(afterLoss(turn, intent))
-    else if (!isSettled(turn.state, committedIn) && isWorthAgain(turn, intent)) next.push(intent)
-  }
-  if (next.length !== intents.length || next.some((one, i) => one !== intents[i])) {
-    turn.change({ intents: next })
-  }
-}
-
-/** Members whose commits met do not all try again at once; a removal does not wait. */
-function afterLoss(turn: GroupTurn, intent: Intent): Intent {
-  const { committedIn: _, dueAt: __, ...open } = intent
-  if (open.change.kind === 'remove') return open
-  const losses = (open.losses ?? 0) + 1
-  const [a = 0, b = 0] = turn.draw(2)
-  const span = LOST_SPREAD_MS * Math.min(2 ** (losses - 1), LOST_TIMES_MAX)
-  const dueAt = toTimeMs(Math.round(turn.nowMs + ((a * 256 + b) / 65_536) * span))
-  return { ...open, losses, dueAt }
-}
-
-/** Fresh keys that lost after a day would be none; who is in and who is out is made again whenever it lost. */
-function isWorthAgain(turn: GroupTurn, { change, askedAt }: Intent): boolean {
-  return change.kind !== 'rekey' || turn.nowMs - askedAt < PAST_EPOCHS_MS
-}
-
-/** Changes that wait to be committed. */
-export function openIntents({ intents }: GroupState): Intent[] {
-  return intents.filter(({ committedIn }) => committedIn === undefined)
-}
-
-/** Asks for fresh keys where the own ones are old and something was said under them. */
-export function reviewKeyAge(turn: GroupTurn): void {
-  const { rekeyedLamport, lamport, intents, phase } = turn.state
-  if (phase !== 'member' || turn.nowMs < rekeyDueAt(turn.state)) return
-  if (lamport === rekeyedLamport || intents.some(({ change }) => change.kind === 'rekey')) return
-  askChanges(turn, [{ kind: 'rekey' }], true)
-}
-
-/** When own keys are old. */
-export function rekeyDueAt({ rekeyedAt }: GroupState): number {
-  return rekeyedAt + REKEY_MS
-}
-
-/** When this member would execute another's Leave: a settle time later than the one ranked before it. */
-export function leaveDueAt(primitives: Primitives, state: GroupState, leaver: PeerId): number {
-  const pending = state.leaves.get(leaver)
-  const epoch = state.held.get(state.tip)
-  if (pending === undefined || epoch === undefined) return Number.POSITIVE_INFINITY
-  const { roster } = nodeOf(state.chain, state.tip).view
-  const rankOf = (peer: PeerId): Bytes =>
-    primitives.hmacSha256(epoch.rankKey, concat(peerIdToBytes(leaver), peerIdToBytes(peer)))
-  const own = rankOf(state.self.peer)
-  let rank = 0
-  for (const peer of roster.keys()) {
-    if (peer !== leaver && compareBytes(rankOf(peer), own) < 0) rank += 1
-  }
-  const settleMs = pending.kind === 'tombstone' ? SETTLE_MS / 4 : SETTLE_MS
-  return pending.heardAt + rank * settleMs
-}
 
 interface Plan {
   readonly proposals: readonly Proposal[]
@@ -383,73 +261,4 @@ export function takeRefusedCommit(
     } else turn.ask({ kind: 'intentFailed', id: intent.id, code })
   }
   turn.change({ intents })
-}
-
-/** Hands Welcomes to those who were added, once their commit had time to lose. */
-export function sendWelcomes(turn: GroupTurn): void {
-  const { state } = turn
-  for (const { commitId, peer, welcome, dueAt } of state.welcomes) {
-    const name = `${commitId}/${peer}`
-    if (dueAt > turn.nowMs || turn.state.volatile.handing.includes(name)) continue
-    if (!leadsTo(state.chain, commitId, state.tip)) continue
-    const epoch = state.held.get(commitId)
-    const node = nodeOf(state.chain, commitId)
-    const listening = state.generations.get(node.view.generation)
-    if (epoch === undefined || listening === undefined) continue
-    turn.note({ handing: [...turn.state.volatile.handing, name] })
-    turn.ask({
-      kind: 'handJoin',
-      peer,
-      commitId,
-      joinPackage: {
-        groupId: state.groupId,
-        welcome,
-        record: node.entry.record,
-        genesis: state.genesis,
-        policy: node.view.policy,
-        roster: refsOf(node.view.roster),
-        gone: refsOf(node.view.gone),
-        generation: node.view.generation,
-        tx: listening.generation.tx,
-        treeHash: epoch.treeHash,
-      },
-    })
-  }
-}
-
-function refsOf(peers: ReadonlyMap<PeerId, number>): MemberRef[] {
-  return [...peers].map(([peer, gen]) => ({ peer, gen }))
-}
-
-/** Forgets a Welcome that was handed off, or whose commit lost, or whose epoch is gone. */
-export function reviewWelcomes(turn: GroupTurn, done?: (one: DueWelcome) => boolean): void {
-  const { state } = turn
-  const left = state.welcomes.filter(
-    (one) =>
-      done?.(one) !== true &&
-      leadsTo(state.chain, one.commitId, state.tip) &&
-      state.held.has(one.commitId),
-  )
-  if (left.length !== state.welcomes.length) turn.change({ welcomes: left })
-}
-
-/** Keeps another member's Leave until somebody executes it. */
-export function takeLeave(turn: GroupTurn, bytes: Bytes, author: MemberRef): void {
-  const known = turn.state.leaves.get(author.peer)
-  if (!isMember(turn.view, author)) return
-  if (known !== undefined && equalBytes(known.bytes, bytes)) return
-  const pending = { bytes, heardAt: turn.nowMs, gen: author.gen, kind: 'leave' as const }
-  turn.change({ leaves: new Map(turn.state.leaves).set(author.peer, pending) })
-}
-
-/** Forgets the Leaves of those who are gone, or are the last admin of others. */
-export function reviewLeaves(turn: GroupTurn): void {
-  const { leaves } = turn.state
-  const { roster, policy } = turn.view
-  const isLast = (peer: PeerId): boolean =>
-    roster.size > 1 && policy.admins.every((admin) => admin.peer === peer)
-  const left = [...leaves].filter(
-    ([peer, { gen, kind }]) => roster.get(peer) === gen && !(kind === 'leave' && isLast(peer)),
-  )
-  if (left.length !== leaves.size) turn.change({ leaves: new Map(left) })
 }

@@ -1,36 +1,14 @@
 // The state machine of one group at one member: what happens, and what follows from it (spec.md §4). Floor 0, pure.
 import { ConclaveError } from '../base/errors.ts'
 import type { Step } from '../base/step.ts'
-import {
-  ackTip,
-  endMembership,
-  epochsDueAt,
-  expireEpochs,
-  failCommit,
-  isAtTip,
-  routeToTip,
-  takeFollowed,
-  takeRemoved,
-} from './adoption.ts'
-import {
-  askChanges,
-  commitJob,
-  leaveDueAt,
-  mustCommitFirst,
-  openIntents,
-  rekeyDueAt,
-  reviewIntents,
-  reviewKeyAge,
-  reviewLeaves,
-  reviewWelcomes,
-  sendWelcomes,
-  takeCommitted,
-  takeLeave,
-  takeRefusedCommit,
-} from './commits.ts'
+import { ackTip, failCommit, isAtTip, routeToTip, takeFollowed, takeRemoved } from './adoption.ts'
 import { planProbe, probeClosed, probeJob } from './closed.ts'
+import { commitJob, mustCommitFirst, takeCommitted, takeRefusedCommit } from './commits.ts'
 import { reachBack } from './history.ts'
+import { askChanges, openIntents, rekeyDueAt, reviewIntents, reviewKeyAge } from './intents.ts'
 import type { Job } from './jobs.ts'
+import { leaveDueAt, reviewLeaves, takeLeave } from './leaves.ts'
+import { endMembership, reviewOut, reviewReturn } from './membership.ts'
 import {
   expireMessages,
   keepWaiting,
@@ -44,19 +22,21 @@ import {
 import { isAdmin } from './policy.ts'
 import { takeEntry, takeRecords } from './records.ts'
 import { resyncJob, takeInfo, takeRefusedResync, takeResynced } from './resync.ts'
+import { epochsDueAt, expireEpochs } from './retention.ts'
 import { askRepair, expireSealed, repairDueAt, salvageDueAt, takeRepair } from './salvage.ts'
-import { reviewStrays } from './strays.ts'
 import { reviewSettled } from './settled.ts'
 import { signLeave, verifyLeave } from './signed-notes.ts'
 import type { GroupEffect, GroupEvent, GroupState } from './state.ts'
-import { reviewOut, reviewReturn, reviewTombstones, takeRemovalHeard } from './tombstones.ts'
+import { reviewStrays } from './strays.ts'
+import { reviewTombstones, takeRemovalHeard } from './tombstones.ts'
 import { GroupTurn } from './turn.ts'
-import { judge } from './validation.ts'
-import type { Judgement } from './validation.ts'
 import type { GroupKit } from './turn.ts'
 import { CATCH_UP_MS, INTENTS_MAX, OUT_MS, REGRESSION_SKIP } from './types.ts'
 import type { FrameContent } from './types.ts'
+import { judge } from './validation.ts'
+import type { Judgement } from './validation.ts'
 import { reviewEarly, takeAck, takeProof } from './votes.ts'
+import { reviewWelcomes, sendWelcomes } from './welcomes.ts'
 
 /** The pure functions of one group. */
 export interface GroupMachine {

@@ -2,17 +2,16 @@
 import { equalBytes } from '../base/bytes.ts'
 import type { PeerId } from '../base/ids.ts'
 import { isVoidedBy } from './access.ts'
-import { endMembership } from './adoption.ts'
 import { forkPoint, leadsTo, nodeOf } from './chain.ts'
 import type { ChainNode } from './chain.ts'
 import { verifyRecord } from './commit-record.ts'
-import { refKey, sameRef } from './ids.ts'
+import { refKey } from './ids.ts'
+import { endMembership } from './membership.ts'
 import { outranks } from './policy.ts'
 import { hasMajorityAt, standingOf } from './selection.ts'
 import { verifyLeave } from './signed-notes.ts'
 import type { PendingLeave } from './state.ts'
 import type { GroupTurn } from './turn.ts'
-import { OUT_MS } from './types.ts'
 import type { CommitId, MemberRef, RecordRemove } from './types.ts'
 
 /** Notes whom another branch removed and this one did not; and the own removal, where everybody will agree on it. */
@@ -63,35 +62,6 @@ export function reviewTombstones(turn: GroupTurn): void {
   if (!isSame) turn.change({ leaves: next })
   const isOut = isRemoved && hasExecutor(turn, turn.state.self.peer, next)
   if (isOut || isVoidlyAdded(turn)) turn.note({ outSince: outSince ?? turn.nowMs })
-}
-
-/** Ends the own membership, once it has been over for long enough as far as is known: votes may have been on their way. */
-export function reviewOut(turn: GroupTurn): void {
-  const { outSince } = turn.state.volatile
-  if (outSince === undefined || turn.nowMs - outSince < OUT_MS) return
-  endMembership(turn, turn.state.phase === 'leaving' ? 'left' : 'removed')
-}
-
-/**
- * Goes on with a membership that a removal ended which has turned out to be void: its secrets are gone, so it comes back
- * from outside. Those who said that they agree to it are believed more.
- */
-export function reviewReturn(turn: GroupTurn): void {
-  const { state, before } = turn
-  const { phase, chain, votes, self } = state
-  if (phase !== 'removed' || (chain === before.chain && votes === before.votes)) return
-  const { voided, tip } = standingOf(chain, votes)
-  const { roster } = nodeOf(chain, tip).view
-  if (roster.get(self.peer) !== self.gen) return
-  const removedIn = chain.removals.filter((id) =>
-    nodeOf(chain, id).record.removes.some(({ member }) => sameRef(member, self)),
-  )
-  if (removedIn.length === 0 || !removedIn.every((id) => voided.has(id))) return
-  const { deniedBy } = state.volatile
-  const denied = [...roster.keys()].filter((one) => deniedBy.has(one)).length
-  if (2 * denied > roster.size) return
-  turn.change({ phase: 'member' })
-  turn.ask({ kind: 'changed' }, { kind: 'wantSync' })
 }
 
 interface Cited {

@@ -19,11 +19,10 @@ import { hearingMuxers } from './connection-watch.ts'
 import type { HostDatastore } from './datastore.ts'
 import { makeGater } from './gater.ts'
 import type { AddressPolicy } from './gater.ts'
-import type { HostOptions, RecordKind } from './options.ts'
 import { rememberPeers } from './known-peers.ts'
+import type { HostOptions, RecordKind } from './options.ts'
 import { makePacedWalk } from './paced-walk.ts'
 import { makeGossipsub } from './pubsub.ts'
-
 import {
   READ_BUFFER_BYTES_MAX,
   STREAMS_MAX,
