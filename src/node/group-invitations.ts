@@ -105,7 +105,9 @@ export class Invitations {
     const isKept = (): boolean => this.#kept.get(groupId)?.bytes === bytes
     return {
       ops: isKept() ? [del(TABLE, groupId)] : [],
-      after: () => void (isKept() && this.#kept.delete(groupId)),
+      after: () => {
+        if (isKept()) this.#kept.delete(groupId)
+      },
     }
   }
 
