@@ -1,7 +1,7 @@
-// What failed here and nobody showed the way into. It is left aside, but not for good: whoever followed it may be met later,
-// so those who voted for it are asked again and again (spec.md §4.2, §4.8). Floor 0, pure.
+// What cannot be followed here and nobody showed the way into. It is left aside, but not for good: whoever followed it may
+// be met later, so those who voted for it are asked again and again (spec.md §4.2, §4.8). Floor 0, pure.
 import { toTimeMs } from '../base/time.ts'
-import { isClosed, markFailed, nodeOf, openTo, pathFrom } from './chain.ts'
+import { isClosed, leadsTo, markFailed, nodeOf, openTo, pathFrom } from './chain.ts'
 import type { Chain, Failed } from './chain.ts'
 import type { Job } from './jobs.ts'
 import { hasMajority, selectTip, targetsOf } from './selection.ts'
@@ -11,8 +11,10 @@ import { RESYNC_RETRY_MS, RESYNC_SPREAD_MS } from './types.ts'
 import type { CommitId } from './types.ts'
 import { isMember } from './view.ts'
 
-/** So often is asked for a way into what failed here and somebody else followed, before it is closed. */
+/** So often is asked in vain for a way into what somebody else is on, before it is closed. */
 export const CLOSED_AFTER = 3
+/** The pauses between two probes grow with each, up to this many times the first span. */
+const PROBE_DOUBLINGS_MAX = 2
 /** Members that come back at the same time draw from a wider span after each attempt, up to this many times it. */
 const SPREAD_TIMES_MAX = 16
 
@@ -28,7 +30,7 @@ export function spreadMs(
 }
 
 /** Leaves aside what keeps this member out of an epoch that nobody shows the way into; false if nothing may be. */
-export function closeFailed(turn: GroupTurn, to: CommitId): boolean {
+export function closeOff(turn: GroupTurn, to: CommitId): boolean {
   const commitId = lastOut(turn.state, to)
   if (commitId === undefined) return false
   close(turn, commitId)
@@ -51,15 +53,18 @@ function save(turn: GroupTurn, commitId: CommitId, failed: Failed): void {
 }
 
 /**
- * The commit to be left aside on the way to one that cannot be entered: what failed here; but where somebody voted for what
- * lies between, the last branch that not all of those are on, so that they are asked next.
+ * The commit to be left aside on the way to one that cannot be entered: what failed here, or else where the own branch is
+ * left; but where somebody voted for what lies between, the last branch that not all of those are on, so that they are
+ * asked next. What most voted for is waited for.
  */
 function lastOut(state: GroupState, to: CommitId): CommitId | undefined {
-  const { chain, votes, held } = state
+  const { chain, votes, held, tip } = state
   const steps = pathFrom(chain, to, (id) => held.has(id))?.steps ?? allTo(chain, to)
   const mayClose = (id: CommitId): boolean => !hasMajority(chain, votes, id)
   const isOut = (id: CommitId): boolean => nodeOf(chain, id).failed !== false && mayClose(id)
-  const first = steps.findIndex(isOut)
+  const failedAt = steps.findIndex(isOut)
+  const leftAt = steps.findIndex((id) => !leadsTo(chain, id, tip) && mayClose(id))
+  const first = failedAt < 0 ? leftAt : failedAt
   const [failed, ...beyond] = first < 0 ? [] : steps.slice(first)
   if (failed === undefined) return undefined
   const paths = pathsOn(state, failed)
@@ -92,7 +97,9 @@ export function planProbe(turn: GroupTurn, attempts: number): void {
   turn.change({ volatile })
   if (![...turn.state.chain.nodes.values()].some(({ failed }) => isClosed(failed))) return
   const pauseMs = attempts === 0 ? 0 : RESYNC_RETRY_MS
-  const dueAt = toTimeMs(Math.round(turn.nowMs + pauseMs + spreadMs(turn, attempts)))
+  const dueAt = toTimeMs(
+    Math.round(turn.nowMs + pauseMs + spreadMs(turn, Math.min(attempts, PROBE_DOUBLINGS_MAX))),
+  )
   turn.note({ probe: { dueAt, attempts } })
 }
 

@@ -3,7 +3,7 @@
 import { toTimeMs } from '../base/time.ts'
 import { adopt, listenTo } from './adoption.ts'
 import { leadsTo, markFollowed, nodeOf, pathTo, wasMemberAt } from './chain.ts'
-import { CLOSED_AFTER, closeFailed, openClosed, planProbe, spreadMs } from './closed.ts'
+import { CLOSED_AFTER, closeOff, openClosed, planProbe, spreadMs } from './closed.ts'
 import { recordCommit } from './commits.ts'
 import type { Job, JobResult } from './jobs.ts'
 import { noteAbsence } from './messages.ts'
@@ -27,14 +27,14 @@ export function resyncJob(turn: GroupTurn, to: CommitId, waitMs: number): Job | 
   // Whoever is not on its roster can only be added again.
   if (state.phase !== 'member' || !isMember(node.view, state.self)) return undefined
   if (comingBack?.to !== to) {
-    const attempts = comingBack?.attempts ?? 0
+    const { attempts = 0, unanswered = 0 } = comingBack ?? {}
     const spanMs = Math.min(strayed(state, to) * SETTLE_MS, RESYNC_SPREAD_MS)
     const drawAt = (tries: number): number => nowMs + waitMs + spreadMs(turn, tries, spanMs)
     const drawnAt = drawAt(attempts)
     // Who has waited does not begin anew because somebody else came in before it, or the group went on.
     const waitedAt = comingBack === undefined ? drawnAt : Math.max(comingBack.dueAt, drawAt(0))
     const dueAt = toTimeMs(Math.round(Math.min(drawnAt, waitedAt)))
-    turn.note({ comingBack: { to, dueAt, attempts } })
+    turn.note({ comingBack: { to, dueAt, attempts, unanswered } })
     return undefined
   }
   const { info } = comingBack
@@ -43,7 +43,7 @@ export function resyncJob(turn: GroupTurn, to: CommitId, waitMs: number): Job | 
     return { kind: 'resync', parent: to, info, groupInfoHash, nowMs }
   }
   if (nowMs >= comingBack.dueAt) {
-    if (comingBack.attempts >= CLOSED_AFTER && closeFailed(turn, to)) return undefined
+    if (comingBack.unanswered >= CLOSED_AFTER && closeOff(turn, to)) return undefined
     askAgain(turn, comingBack.attempts)
     turn.ask({ kind: 'wantInfo', commitId: to })
   }
@@ -64,9 +64,9 @@ function strayed({ chain, votes, self }: GroupState, to: CommitId): number {
 function askAgain(turn: GroupTurn, attempts: number): void {
   const { comingBack } = turn.state.volatile
   if (comingBack === undefined) return
-  const { to } = comingBack
+  const { to, unanswered } = comingBack
   const dueAt = toTimeMs(Math.round(turn.nowMs + RESYNC_RETRY_MS + spreadMs(turn, attempts)))
-  turn.note({ comingBack: { to, dueAt, attempts: attempts + 1 } })
+  turn.note({ comingBack: { to, dueAt, attempts: attempts + 1, unanswered: unanswered + 1 } })
 }
 
 /** Transport secrets that a member may have, newest first: of generations that did not begin before it was added. */
@@ -109,8 +109,9 @@ export function takeResynced(
 ): void {
   const { parent, info } = job
   openClosed(turn, parent)
-  const { probe } = turn.state.volatile
+  const { probe, comingBack: answered } = turn.state.volatile
   if (probe !== undefined) planProbe(turn, probe.attempts)
+  if (answered !== undefined) turn.note({ comingBack: { ...answered, unanswered: 0 } })
   const { state } = turn
   if (selectTip(state.chain, state.votes) !== parent || state.held.has(parent)) return
   const { commitId, epoch } = result

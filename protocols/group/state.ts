@@ -148,6 +148,8 @@ export interface ComingBack {
   readonly to: CommitId
   readonly dueAt: TimeMs
   readonly attempts: number
+  /** So often was asked in vain. */
+  readonly unanswered: number
   /** What was given to enter it by. */
   readonly info?: EntryInfo
 }

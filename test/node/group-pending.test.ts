@@ -67,7 +67,7 @@ test('who is on a branch that lost says what it gives up', () => {
   const state = forked([{ id: 'a' }], [{ id: 'b1', parent: 'both' }, { id: 'b2' }])
   const far = 'branch lost: 1 commit given up, 2 behind on the selected branch'
   assert.equal(pendingOf(state), [far])
-  const comingBack = { to: madeId('b2'), dueAt: MADE_AT, attempts: 0 }
+  const comingBack = { to: madeId('b2'), dueAt: MADE_AT, attempts: 0, unanswered: 0 }
   const resync = 'resync: waiting for a member of the selected branch'
   const at = (more: object): string[] =>
     pendingOf({ ...state, volatile: { ...FRESH, comingBack: { ...comingBack, ...more } } })

@@ -43,7 +43,7 @@ test('those who come back together draw apart', () => {
 
 // "it waits no longer than it would have for the one before, or below that time anew if that is more"
 test('who has waited does not begin anew with every epoch that is selected meanwhile', () => {
-  const waiting = { to: madeId('a'), attempts: 4 }
+  const waiting = { to: madeId('a'), attempts: 4, unanswered: 0 }
   const late = waits({ ...waiting, dueAt: toTimeMs(MADE_AT + 20 * SECOND_MS) })
   assert.is(Math.max(...late), 20 * SECOND_MS)
   // Whose time has come draws once more: others may be as far.

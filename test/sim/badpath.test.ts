@@ -4,6 +4,8 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { isClosed, leadsTo } from '../../protocols/group/chain.ts'
 import type { Change } from '../../protocols/group/state.ts'
+import { selectTip } from '../../protocols/group/selection.ts'
+import { PAST_EPOCHS_MAX } from '../../protocols/group/types.ts'
 import type { CommitId } from '../../protocols/group/types.ts'
 import { Adversary } from './adversary.ts'
 import type { World } from './cast.ts'
@@ -15,6 +17,9 @@ const test = suite('sim · bad path')
 const SECOND_MS = 1_000
 /** Ways in which paths are spoilt: among them is one that two of three members can open. */
 const SPOILS = 40
+/** So many commits are made for a small id. */
+const TRIES = 256
+const STILL_HERE = Buffer.from('still here')
 /** Longer than the attempts after which what failed is closed. */
 const CLOSED_MS = 240 * SECOND_MS
 
@@ -102,6 +107,41 @@ test('nor is it kept out by what nobody can follow behind that', async () => {
   await partAndHeal(made, () => new Adversary(made.dave, 7).badPath(1))
   await made.world.timeline.run(300 * SECOND_MS)
   assert.ok(together(made))
+})
+
+test('what is selected for its id alone, and lets nobody in, is not waited for', async () => {
+  const world = makeWorld({ seed: 'nobody in', engine: 'fake' })
+  const [alice, bob, dave] = ['alice', 'bob', 'dave'].map((name) => new SimMember(world, name))
+  assert.ok(alice && bob && dave)
+  dave.isHonest = false
+  const invite = async (one: SimMember): Promise<void> => {
+    const { keyPackage, ref } = await one.keyPackage()
+    const changes: Change[] = [{ kind: 'add', peer: one.peer, keyPackage, ref }]
+    await alice.ask({ kind: 'changesAsked', changes })
+    await world.timeline.run(120 * SECOND_MS)
+  }
+  await alice.found()
+  await invite(dave)
+  const end = world.network.part(['dave'])
+  await invite(bob)
+  // Beyond all epochs that she holds: only from outside could she enter what Dave makes.
+  for (let i = 0; i < 2 * PAST_EPOCHS_MAX; i++) {
+    await alice.ask({ kind: 'changesAsked', changes: [{ kind: 'rekey' }] })
+    await world.timeline.run(20 * SECOND_MS)
+  }
+  const before = alice.demand().tip
+  const adversary = new Adversary(dave, 1)
+  const made = await adversary.commit({ tries: TRIES })
+  end()
+  adversary.publish(made)
+  await dave.crash()
+  await world.timeline.run(SECOND_MS)
+  const { chain, votes } = alice.demand()
+  assert.not.ok(leadsTo(chain, before, selectTip(chain, votes)), 'the smaller id of as many votes')
+  await world.timeline.run(CLOSED_MS)
+  await alice.say('still here')
+  await world.timeline.run(60 * SECOND_MS)
+  assert.ok(bob.delivered.some(({ payload }) => Buffer.from(payload.body).equals(STILL_HERE)))
 })
 
 test.run()

@@ -24,11 +24,22 @@ function honest(world: World): Member[] {
   return [...world.members.values()].filter((one) => one.isHonest && one.state !== undefined)
 }
 
-/** The honest members that take part: those that say so, and those that the others say so of. */
+/** The honest members that take part, and are not cut off for good by those that do not keep the rules. */
 function present(world: World): Member[] {
-  return honest(world).filter(
-    ({ state }) => state?.phase === 'member' || state?.phase === 'leaving',
-  )
+  return honest(world).filter((one) => isActive(one) && !isStranded(world, one))
+}
+
+function isActive({ state }: Member): boolean {
+  return state?.phase === 'member' || state?.phase === 'leaving'
+}
+
+/** True if its branch lost, and there is no honest admin on the other who could add it again. */
+function isStranded(world: World, { peer, state }: Member): boolean {
+  if (state === undefined) return false
+  const { roster, policy } = nodeOf(state.chain, selectTip(state.chain, state.votes)).view
+  if (roster.get(peer) === state.self.gen) return false
+  const admins = policy.admins.flatMap((admin) => world.members.get(admin.peer) ?? [])
+  return !admins.some((admin) => admin.isHonest && isActive(admin))
 }
 
 /** True once all members are on one selected tip and nothing is left to be done. */
