@@ -335,7 +335,10 @@ function startJob(turn: GroupTurn): void {
 
 /** On the way to the selected tip, by replay or from outside; what this member wants itself, once it is there. */
 function nextJob(turn: GroupTurn): Job | undefined {
+  const { tip } = turn.state
   const route = routeToTip(turn)
+  // On a branch that was left and is selected again others may be to be removed.
+  if (turn.state.tip !== tip) reviewTombstones(turn)
   if (route.kind === 'job') return route.job
   if (route.kind === 'outside') {
     if (isCatchingUp(turn)) return undefined

@@ -2,8 +2,8 @@
 import { equalBytes } from '../base/bytes.ts'
 import type { PeerId } from '../base/ids.ts'
 import { isVoidedBy } from './access.ts'
-import { forkPoint, leadsTo, nodeOf } from './chain.ts'
-import type { ChainNode } from './chain.ts'
+import { forkPoint, leadsTo, nodeOf, pathFrom } from './chain.ts'
+import type { Chain, ChainNode } from './chain.ts'
 import { verifyRecord } from './commit-record.ts'
 import { refKey } from './ids.ts'
 import { endMembership } from './membership.ts'
@@ -35,7 +35,7 @@ export function reviewTombstones(turn: GroupTurn): void {
     const node = nodeOf(chain, id)
     // What is about to be followed removes by itself. What failed, or is not to be had yet, is an admin's signed word all
     // the same: were it none, those who can't tell that it failed would go by it, and the others would not.
-    const isNext = !node.failed && leadsTo(chain, tip, id) && leadsTo(chain, id, selected)
+    const isNext = isOnTheWay(chain, tip, id) && leadsTo(chain, id, selected)
     if (voided.has(id) || isNext) continue
     for (const one of node.record.removes) {
       const { peer, gen } = one.member
@@ -62,6 +62,12 @@ export function reviewTombstones(turn: GroupTurn): void {
   if (!isSame) turn.change({ leaves: next })
   const isOut = isRemoved && hasExecutor(turn, turn.state.self.peer, next)
   if (isOut || isVoidlyAdded(turn)) turn.note({ outSince: outSince ?? turn.nowMs })
+}
+
+/** True if a commit follows from the tip, and nothing on the way to it has failed here. */
+function isOnTheWay(chain: Chain, tip: CommitId, id: CommitId): boolean {
+  const path = pathFrom(chain, id, (one) => one === tip)
+  return path?.steps.every((one) => nodeOf(chain, one).failed === false) === true
 }
 
 interface Cited {

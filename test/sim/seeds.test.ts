@@ -12,6 +12,10 @@ const test = suite('sim · seeds')
 
 const FAKE_SEEDS = 180
 const REAL_SEEDS = 20
+/** Found in long runs, each for a reason of its own. What they play changes with the machine; the reasons have tests. */
+const ONCE_WRONG = [
+  519, 781, 783, 1016, 1034, 1658, 1721, 1825, 1984, 2420, 5651, 5918, 5973, 6106, 6439, 6850, 7004,
+]
 
 /** Breaches that are known (spec §7), and not mended: they are counted and named. */
 const KNOWN: readonly (readonly [RegExp, string])[] = []
@@ -42,6 +46,13 @@ async function playAll(from: number, count: number, engine: EngineKind): Promise
 test(`${FAKE_SEEDS} groups with the fake engine`, () => playAll(1, FAKE_SEEDS, 'fake'))
 
 test(`${REAL_SEEDS} groups with the real engine`, () => playAll(1_001, REAL_SEEDS, 'real'))
+
+test('groups that once ended wrongly', async () => {
+  for (const seed of ONCE_WRONG) {
+    const { violation } = await purely(() => play(plan(seed), { engine: 'fake' }))
+    assert.is(violation?.message, undefined, `seed ${seed}`)
+  }
+})
 
 test('the same seed ends the same', async () => {
   for (const seed of [1, 2, 3]) {

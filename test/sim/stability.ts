@@ -12,6 +12,7 @@ const LOOK_EVERY = 8
 
 /** What one member selected, and how often it went over to another branch since it last heard of a new commit. */
 interface Course {
+  readonly base: CommitId
   readonly selected: CommitId
   readonly turns: number
 }
@@ -56,15 +57,16 @@ export class Stability implements Watcher {
   #follow(member: Member, before: GroupState, after: GroupState, selected: CommitId): void {
     const { chain } = after
     const last = this.#courses.get(member)
+    const { base } = chain
     const isNew = chain.nodes.size !== before.chain.nodes.size
     // Who joined anew begins with other records.
-    if (last === undefined || isNew || !chain.nodes.has(last.selected)) {
-      this.#courses.set(member, { selected, turns: 0 })
+    if (last?.base !== base || isNew || !chain.nodes.has(last.selected)) {
+      this.#courses.set(member, { base, selected, turns: 0 })
       return
     }
     const isOn = leadsTo(chain, last.selected, selected) || leadsTo(chain, selected, last.selected)
     const turns = last.turns + (isOn || this.#isMisled(before, after) ? 0 : 1)
-    this.#courses.set(member, { selected, turns })
+    this.#courses.set(member, { base, selected, turns })
     const children = chain.forks.map((id) => chain.children.get(id)?.length ?? 0)
     const most = children.reduce((sum, count) => sum + count, 0) * member.view.roster.size
     if (turns <= most) return
