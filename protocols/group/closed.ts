@@ -54,7 +54,7 @@ function save(turn: GroupTurn, commitId: CommitId, failed: Failed): void {
 
 /**
  * The commit to be left aside on the way to one that cannot be entered: what failed here, or else where the own branch is
- * left; but where somebody voted for what lies between, the last branch that not all of those are on, so that they are
+ * left, or what all who were there have left behind; but where somebody voted for what lies between, the last branch that not all of those are on, so that they are
  * asked next. What most voted for is waited for.
  */
 function lastOut(state: GroupState, to: CommitId): CommitId | undefined {
@@ -63,7 +63,8 @@ function lastOut(state: GroupState, to: CommitId): CommitId | undefined {
   const mayClose = (id: CommitId): boolean => !hasMajority(chain, votes, id)
   const isOut = (id: CommitId): boolean => nodeOf(chain, id).failed !== false && mayClose(id)
   const failedAt = steps.findIndex(isOut)
-  const leftAt = steps.findIndex((id) => !leadsTo(chain, id, tip) && mayClose(id))
+  const beside = steps.findIndex((id) => !leadsTo(chain, id, tip) && mayClose(id))
+  const leftAt = beside < 0 && mayClose(to) ? steps.length - 1 : beside
   const first = failedAt < 0 ? leftAt : failedAt
   const [failed, ...beyond] = first < 0 ? [] : steps.slice(first)
   if (failed === undefined) return undefined

@@ -13,6 +13,7 @@ import { verifyLeave } from './signed-notes.ts'
 import type { PendingLeave } from './state.ts'
 import type { GroupTurn } from './turn.ts'
 import type { CommitId, MemberRef, RecordRemove } from './types.ts'
+import { isMember } from './view.ts'
 
 /** Notes whom another branch removed and this one did not; and the own removal, where everybody will agree on it. */
 export function reviewTombstones(turn: GroupTurn): void {
@@ -60,8 +61,9 @@ export function reviewTombstones(turn: GroupTurn): void {
       return known !== undefined && equalBytes(known.bytes, bytes)
     })
   if (!isSame) turn.change({ leaves: next })
-  const isOut = isRemoved && hasExecutor(turn, turn.state.self.peer, next)
-  if (isOut || isVoidlyAdded(turn)) turn.note({ outSince: outSince ?? turn.nowMs })
+  // Nobody else is left on a branch that is void: there is nothing to be executed there.
+  const isOut = voided.has(tip) || hasExecutor(turn, turn.state.self.peer, next)
+  if ((isRemoved && isOut) || isVoidlyAdded(turn)) turn.note({ outSince: outSince ?? turn.nowMs })
 }
 
 /** True if a commit follows from the tip, and nothing on the way to it has failed here. */
@@ -99,7 +101,7 @@ function isVoidlyAdded({ state }: GroupTurn): boolean {
   const added = chain.known.get(refKey(self)) ?? []
   const { voided, tip } = standingOf(chain, votes)
   if (added.length === 0 || !added.every((id) => voided.has(id))) return false
-  return !nodeOf(chain, tip).view.roster.has(self.peer)
+  return !isMember(nodeOf(chain, tip).view, self)
 }
 
 /** True if every branch will follow the removal: it is ranked above the removed, or most at the fork voted for it. */
