@@ -267,12 +267,18 @@ export class Invariants implements Watcher {
     content: Extract<FrameContent, { kind: 'app' }>,
   ): Promise<void> {
     const state = member.demand()
-    const { roster } = nodeOf(state.chain, state.tip).view
+    const { roster, policy } = nodeOf(state.chain, state.tip).view
     const epoch = [...state.held].find(([, { branchId }]) => branchId === content.branchId)
     if (epoch === undefined) return
-    for (const [peer, gen] of tombstonesOf(state)) {
+    const tombstones = tombstonesOf(state)
+    for (const [peer, gen] of tombstones) {
       const present = roster.get(peer)
       if (peer === member.peer || (present !== undefined && present > gen)) continue
+      // Whom nobody here could remove stays (spec §4.7).
+      const isLeft = policy.admins.some(
+        (admin) => admin.peer !== peer && tombstones.get(admin.peer) !== admin.gen,
+      )
+      if (present !== undefined && !isLeft) continue
       // Who left by itself on another branch does not mind.
       if (present !== undefined && state.leaves.get(peer)?.kind === 'leave') continue
       if (present !== undefined) {
