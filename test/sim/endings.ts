@@ -11,7 +11,7 @@ import { FRESH } from '../../protocols/group/founding.ts'
 import type { Chance } from './chance.ts'
 import type { Member } from './cast.ts'
 import type { Invariants } from './invariants.ts'
-import { tombstonesOf } from './invariants.ts'
+import { isRemovable, tombstonesOf } from './invariants.ts'
 import type { Said } from './ledger.ts'
 import { Violation } from './cast.ts'
 import type { World } from './cast.ts'
@@ -207,8 +207,10 @@ function withOwnVote(state: GroupState, source: GroupState): GroupState {
 function checkRemoved(world: World): void {
   for (const member of present(world)) {
     const { roster } = member.view
-    for (const [peer, gen] of tombstonesOf(member.demand())) {
-      if ((roster.get(peer) ?? 0) !== gen) continue
+    const state = member.demand()
+    const tombstones = tombstonesOf(state)
+    for (const [peer, gen] of tombstones) {
+      if ((roster.get(peer) ?? 0) !== gen || !isRemovable(state, tombstones, peer)) continue
       const name = world.members.get(peer)?.name ?? peer
       throw new Violation('removed stays removed', `${name} is on the roster of ${member.name}`)
     }

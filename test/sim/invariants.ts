@@ -45,6 +45,17 @@ export function tombstonesOf({ chain, tip, votes }: GroupState): Map<PeerId, num
   return tombstones
 }
 
+/** True if an admin is left on the tip who may remove a member that another branch removed: else it stays (spec §4.7). */
+export function isRemovable(
+  { chain, tip }: GroupState,
+  tombstones: ReadonlyMap<PeerId, number>,
+  removed: PeerId,
+): boolean {
+  return nodeOf(chain, tip).view.policy.admins.some(
+    ({ peer, gen }) => peer !== removed && tombstones.get(peer) !== gen,
+  )
+}
+
 /** What an honest member has got and given so far. */
 interface Account {
   readonly seen: Set<string>
@@ -267,18 +278,14 @@ export class Invariants implements Watcher {
     content: Extract<FrameContent, { kind: 'app' }>,
   ): Promise<void> {
     const state = member.demand()
-    const { roster, policy } = nodeOf(state.chain, state.tip).view
+    const { roster } = nodeOf(state.chain, state.tip).view
     const epoch = [...state.held].find(([, { branchId }]) => branchId === content.branchId)
     if (epoch === undefined) return
     const tombstones = tombstonesOf(state)
     for (const [peer, gen] of tombstones) {
       const present = roster.get(peer)
       if (peer === member.peer || (present !== undefined && present > gen)) continue
-      // Whom nobody here could remove stays (spec §4.7).
-      const isLeft = policy.admins.some(
-        (admin) => admin.peer !== peer && tombstones.get(admin.peer) !== admin.gen,
-      )
-      if (present !== undefined && !isLeft) continue
+      if (present !== undefined && !isRemovable(state, tombstones, peer)) continue
       // Who left by itself on another branch does not mind.
       if (present !== undefined && state.leaves.get(peer)?.kind === 'leave') continue
       if (present !== undefined) {
