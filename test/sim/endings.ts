@@ -4,6 +4,7 @@ import { formatHex } from '../../protocols/base/bytes.ts'
 import { chainOf, leadsTo, nodeOf } from '../../protocols/group/chain.ts'
 import { refKey } from '../../protocols/group/ids.ts'
 import { makeGroupMachine } from '../../protocols/group/machine.ts'
+import { isAdmin } from '../../protocols/group/policy.ts'
 import { selectTip } from '../../protocols/group/selection.ts'
 import type { CommitId } from '../../protocols/group/types.ts'
 import type { GroupState } from '../../protocols/group/state.ts'
@@ -60,8 +61,11 @@ export function isTogether(world: World): boolean {
 /** What a member still has to do; undefined if nothing. */
 function pendingOf({ state }: Member): string | undefined {
   if (state === undefined) return undefined
+  // Whose role was lost with its branch waits with what only admins do.
+  const mayChange = isAdmin(nodeOf(state.chain, state.tip).view.policy, state.self)
   const intent = state.intents.find(
-    ({ committedIn, isRoutine }) => committedIn === undefined && isRoutine !== true,
+    ({ change, committedIn, isRoutine }) =>
+      committedIn === undefined && isRoutine !== true && (mayChange || change.kind === 'rekey'),
   )
   if (intent !== undefined) return `a ${intent.change.kind} that nobody committed`
   if (state.leaves.size > 0) return 'somebody who is to be removed'
