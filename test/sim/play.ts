@@ -83,6 +83,8 @@ class Run {
   readonly #stability: Stability
   readonly #backups = new Map<PeerId, Tables>()
   readonly #cast: Cast
+  /** What a script has planned for later does not happen. */
+  #isHealed = false
   #healMs: number | undefined
   #settledMs: number | undefined
   violation: Violation | undefined
@@ -129,6 +131,7 @@ class Run {
     network.weather = weather
     for (const step of steps) {
       timeline.after(step.at, async () => {
+        if (this.#isHealed) return
         this.#world.note(`* ${step.kind} ${this.#all[step.who]?.name ?? ''}`)
         await this.#do(step)
       })
@@ -140,6 +143,7 @@ class Run {
   async heal(): Promise<void> {
     const { timeline, network } = this.#world
     this.#world.note('* heal')
+    this.#isHealed = true
     this.#world.syncEveryMs = 30 * SECOND_MS
     network.weather = FAIR
     network.heal()
