@@ -3,7 +3,7 @@ import { compareBytes, concat, equalBytes } from '../base/bytes.ts'
 import type { Bytes } from '../base/bytes.ts'
 import type { PeerId } from '../base/ids.ts'
 import { leadsTo, markFailed, nodeOf, pathFrom } from './chain.ts'
-import type { ChainNode } from './chain.ts'
+import type { ChainNode, Failed } from './chain.ts'
 import { toCommitId } from './ids.ts'
 import type { Job, JobResult, NewEpoch } from './jobs.ts'
 import { makeGeneration, openBody } from './keys.ts'
@@ -80,11 +80,11 @@ function followFrom(turn: GroupTurn, parent: CommitId, commitId: CommitId, seale
 }
 
 /** Notes that a commit cannot be followed, whatever its record says. */
-export function failCommit(turn: GroupTurn, commitId: CommitId): void {
-  const chain = markFailed(turn.state.chain, commitId)
+export function failCommit(turn: GroupTurn, commitId: CommitId, failed: Failed = true): void {
+  const chain = markFailed(turn.state.chain, commitId, failed)
   turn.change({ chain })
   const { entry } = nodeOf(chain, commitId)
-  turn.ask({ kind: 'saveRecord', commitId, entry, failed: true })
+  turn.ask({ kind: 'saveRecord', commitId, entry, failed })
 }
 
 /** Adopts what a follow or a resume made, after comparing it with its record. */

@@ -1,8 +1,9 @@
 // What cannot be followed here and nobody showed the way into. It is left aside, but not for good: whoever followed it may
 // be met later, so those who voted for it are asked again and again (spec.md §4.2, §4.8). Floor 0, pure.
 import { toTimeMs } from '../base/time.ts'
-import { isClosed, leadsTo, markFailed, nodeOf, openTo, pathFrom } from './chain.ts'
-import type { Chain, Failed } from './chain.ts'
+import { failCommit } from './adoption.ts'
+import { isClosed, leadsTo, nodeOf, openTo, pathFrom } from './chain.ts'
+import type { Chain } from './chain.ts'
 import type { Job } from './jobs.ts'
 import { hasMajority, selectTip, targetsOf } from './selection.ts'
 import type { GroupState } from './state.ts'
@@ -43,19 +44,13 @@ export function closeOff(turn: GroupTurn, to: CommitId): boolean {
 
 function close(turn: GroupTurn, commitId: CommitId): void {
   const { failed } = nodeOf(turn.state.chain, commitId)
-  save(turn, commitId, failed === false ? 'untried' : 'closed')
-}
-
-function save(turn: GroupTurn, commitId: CommitId, failed: Failed): void {
-  const chain = markFailed(turn.state.chain, commitId, failed)
-  turn.change({ chain })
-  turn.ask({ kind: 'saveRecord', commitId, entry: nodeOf(chain, commitId).entry, failed })
+  failCommit(turn, commitId, failed === false ? 'untried' : 'closed')
 }
 
 /**
  * The commit to be left aside on the way to one that cannot be entered: what failed here, or else where the own branch is
- * left, or what all who were there have left behind; but where somebody voted for what lies between, the last branch that not all of those are on, so that they are
- * asked next. What most voted for is waited for.
+ * left, or what all who were there have left behind; but where somebody voted for what lies between, the last branch that
+ * not all of those are on, so that they are asked next. What most voted for is waited for.
  */
 function lastOut(state: GroupState, to: CommitId): CommitId | undefined {
   const { chain, votes, held, tip } = state

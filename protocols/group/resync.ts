@@ -1,5 +1,5 @@
 // Coming back from outside: a member whose branch lost beyond its held epochs makes an external commit on the one that
-// won (spec.md §4.3). Floor 0, pure.
+// won (spec.md §4.8). Floor 0, pure.
 import { toTimeMs } from '../base/time.ts'
 import { adopt, listenTo } from './adoption.ts'
 import { leadsTo, markFollowed, nodeOf, pathTo, wasMemberAt } from './chain.ts'

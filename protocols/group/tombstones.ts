@@ -68,6 +68,7 @@ export function reviewTombstones(turn: GroupTurn): void {
 
 /** True if a commit follows from the tip, and nothing on the way to it has failed here. */
 function isOnTheWay(chain: Chain, tip: CommitId, id: CommitId): boolean {
+  if (!leadsTo(chain, tip, id)) return false
   const path = pathFrom(chain, id, (one) => one === tip)
   return path?.steps.every((one) => nodeOf(chain, one).failed === false) === true
 }

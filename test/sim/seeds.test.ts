@@ -12,7 +12,7 @@ const test = suite('sim · seeds')
 
 const FAKE_SEEDS = 180
 const REAL_SEEDS = 20
-/** Found in long runs, each for a reason of its own. What they play changes with the machine; the reasons have tests. */
+/** Found in long runs. What they play changes with the machine. */
 const ONCE_WRONG = [
   519, 781, 783, 1016, 1034, 1658, 1721, 1825, 1984, 2420, 4135, 4275, 5651, 5918, 5973, 6106, 6439,
   6850, 7004, 8393, 8567, 8582, 8844,
